@@ -1,0 +1,87 @@
+"""ganaug: conditional GANs trained on your own few images, mixed in with one line, only where it helps.
+
+    real dataset -> fit -> bank -> pool -> GanAugmented -> the user's trainer
+                            \\-> compare (does it help?) -> verdict kept in the bank
+
+The house, from the floor up; each part imports only from parts above it in this list:
+
+    errors.py      GanaugError and its children: what was got, what was wanted, what to do
+    recipe.py      what a recipe may say: typed, validated; YAML in, resolved YAML out
+    measures/      tensors only: features, kernel distance, coverage, nearest image, sharpness and spread
+    data/          real labelled images in: folders, CSV files and any user's dataset read below its transform
+    gan/           tensors only: networks, losses, augmentation, EMA, the training step, the loop, its checkpoint
+    tasks/         what is particular to a kind of label: how items are read, which networks, how samples are labelled
+    bank.py        GeneratorBank: sample, save, load
+    fitting.py     dataset + recipe -> bank, and the run folder
+    pool.py        bank -> samples on disk, memory-mapped
+    dataset.py     GanAugmented
+    adapters/      one file per library, imported only when used
+    evidence/      the paired comparison, its statistics, the reference classifier
+    workflow.py    a whole recipe; export; the demo
+    cli.py         a command parses, calls one function, prints
+
+Words: *real* and *synthetic* samples; a *condition* is what a generator is told (a class; later a label map or
+a real image); a *bank* holds the fitted generators; a *pool* is raw generator output on disk; *ratio* is
+synthetic samples per real sample; the *verdict* is the outcome of a comparison, and "none" is an outcome.
+
+`import ganaug` imports neither torch nor any extra: a public name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ganaug.bank import GeneratorBank, load
+    from ganaug.dataset import FixedShareBatchSampler, GanAugmented
+    from ganaug.errors import GanaugError
+    from ganaug.evidence.comparison import compare
+    from ganaug.fitting import fit
+    from ganaug.pool import SamplePool
+    from ganaug.recipe import Recipe, load_recipe
+    from ganaug.workflow import demo, export, run
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "FixedShareBatchSampler": "ganaug.dataset",
+    "GanAugmented": "ganaug.dataset",
+    "GanaugError": "ganaug.errors",
+    "GeneratorBank": "ganaug.bank",
+    "Recipe": "ganaug.recipe",
+    "SamplePool": "ganaug.pool",
+    "compare": "ganaug.evidence.comparison",
+    "demo": "ganaug.workflow",
+    "export": "ganaug.workflow",
+    "fit": "ganaug.fitting",
+    "load": "ganaug.bank",
+    "load_recipe": "ganaug.recipe",
+    "run": "ganaug.workflow",
+}
+
+__all__ = [
+    "FixedShareBatchSampler",
+    "GanAugmented",
+    "GanaugError",
+    "GeneratorBank",
+    "Recipe",
+    "SamplePool",
+    "compare",
+    "demo",
+    "export",
+    "fit",
+    "load",
+    "load_recipe",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ganaug' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,274 @@
+"""What a recipe may say: typed, documented, validated; YAML in, resolved YAML out.
+
+A recipe is a YAML mapping. Values come from the defaults below, then the recipe's file, then `--set`
+(`gan.r1=0.5`), then flags. Everything a fit did can be repeated from the resolved recipe in its run folder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ganaug.errors import RecipeError, did_you_mean
+
+__all__ = [
+    "Compare",
+    "Data",
+    "Export",
+    "Gan",
+    "Networks",
+    "Recipe",
+    "Reconstruction",
+    "Snapshots",
+    "Train",
+    "load_recipe",
+    "recipe_names",
+]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Data(_Section):
+    """How the user's images are read."""
+
+    fit: Literal["crop", "pad", "stretch"] = Field(
+        "crop", description="how an image that is not square becomes square: its centre, padded, or stretched"
+    )
+    colour: Literal["auto", "grey", "rgb"] = Field(
+        "auto", description="channels of the generated images; auto: grey if every image is grey"
+    )
+    horizontal_flip: bool = Field(
+        False,
+        description="let the generator learn mirrored images too; leave off where a mirror image is another class or "
+        "none at all, as for digits, letters and signs",
+    )
+
+
+class Networks(_Section):
+    """Sizes of the networks."""
+
+    latent_dim: int = Field(64, ge=2, le=1024, description="numbers of noise a sample is made from")
+    generator_channels: int = Field(32, ge=4, le=512, description="channels of the generator at its full resolution")
+    discriminator_channels: int = Field(32, ge=4, le=512, description="channels of the discriminator at full resolution")
+    max_channels: int = Field(192, ge=8, le=1024, description="channels at the lowest resolutions, at the most")
+    discriminators: int = Field(1, ge=1, le=8, description="how many discriminators judge together")
+
+
+class Reconstruction(_Section):
+    """Start from reconstruction: an encoder and the generator as a conditional VAE (VAE/GAN, 1512.09300)."""
+
+    share: Share = Field(0.4, description="part of the budget spent on reconstruction alone; 0 for none")
+    weight: float = Field(1.0, ge=0, description="weight of the reconstruction loss kept afterwards; 0 drops the encoder")
+    kl: float = Field(1.0, ge=0, description="weight of the KL term")
+
+
+class Gan(_Section):
+    """The adversarial game."""
+
+    loss: Literal["non_saturating", "hinge", "relativistic"] = "non_saturating"
+    batch: int = Field(64, ge=2, le=4096)
+    generator_lr: float = Field(2e-4, gt=0, le=0.1)
+    discriminator_lr: float = Field(2e-4, gt=0, le=0.1)
+    reconstruction_lr: float = Field(1e-3, gt=0, le=0.1, description="learning rate while reconstruction is alone")
+    r1: float = Field(1.0, ge=0, description="gamma of the gradient penalty on real images (1801.04406)")
+    r2: float = Field(0.0, ge=0, description="gamma of the gradient penalty on synthetic images (2501.05441)")
+    penalty_every: int = Field(8, ge=1, le=64, description="steps between two gradient penalties, each weighted by this")
+    lecam: float = Field(0.0, ge=0, description="LeCam regularisation (2104.03310); not with the relativistic loss")
+    mode_seeking: float = Field(0.1, ge=0, description="weight of the mode-seeking term (1903.05628)")
+    augment: tuple[Literal["colour", "translation", "cutout"], ...] = Field(
+        ("colour", "translation", "cutout"), description="differentiable augmentation of what the discriminator sees"
+    )
+    class_ramp: tuple[Share, Share] = Field(
+        (0.0, 0.0), description="shares of the budget at which the class condition starts to come in and is in full"
+    )
+    class_balanced: bool = Field(True, description="show every class equally often, however many images it has")
+    ema: float = Field(0.998, ge=0, lt=1, description="decay a step of the averaged generator that samples are drawn from")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Gan:
+        if self.lecam and self.loss == "relativistic":
+            raise ValueError("lecam does not go with the relativistic loss; set gan.lecam=0 or another gan.loss")
+        if self.class_ramp[0] > self.class_ramp[1]:
+            raise ValueError("class_ramp must start before it ends, as in [0.1, 0.3]")
+        return self
+
+
+class Snapshots(_Section):
+    """When the fit is looked at, scored and saved."""
+
+    count: int = Field(10, ge=1, le=1000, description="snapshots over the whole fit; the best-scoring one is kept")
+    samples: int = Field(50, ge=4, le=10_000, description="synthetic images a class that a snapshot is scored on")
+
+
+class Compare(_Section):
+    """The question 'does it help?': a reference classifier on real only and on real plus synthetic."""
+
+    ratios: tuple[Annotated[float, Field(gt=0, le=40)], ...] = Field((0.5,), min_length=1)
+    seeds: int = Field(3, ge=2, le=100)
+    steps: int = Field(600, ge=1, le=1_000_000, description="optimiser steps of every classifier, the same in all arms")
+    batch: int = Field(64, ge=2, le=4096)
+
+
+class Export(_Section):
+    """Real and synthetic images on disk."""
+
+    format: Literal["imagefolder"] = "imagefolder"
+    ratio: float = Field(0.5, ge=0, le=1000)
+    out: str
+
+
+class Train(_Section):
+    """A torchvision classifier trained on the mixed set."""
+
+    model: str = Field("resnet18", description="any classification model of torchvision.models")
+    weights: str | None = Field(None, description="a torchvision weights name such as DEFAULT (a download), or null: from scratch")
+    ratio: Union[Literal["auto"], Annotated[float, Field(ge=0, le=40)]] = "auto"
+    epochs: int = Field(20, ge=1, le=10_000)
+    batch: int = Field(32, ge=2, le=4096)
+    lr: float = Field(1e-3, gt=0, le=10)
+    image_size: int = Field(64, ge=16, le=1024)
+    workers: int = Field(0, ge=0, le=256)
+
+
+class Recipe(_Section):
+    """Everything that decides what a fit does, but for the data and the machine."""
+
+    task: Literal["classify"] = "classify"
+    resolution: Literal[16, 32, 64, 128] = Field(32, description="side of the generated images, in pixels")
+    per_class: bool = Field(False, description="one pair of networks for each class, instead of one for all")
+    kimg: float | None = Field(None, gt=0, le=1e6, description="budget: thousands of real images shown")
+    minutes: float | None = Field(10.0, gt=0, le=1e5, description="budget: turned into kimg by a probe; used where kimg is null")
+    seed: int = Field(0, ge=0, lt=2**63)
+    data: Data = Data()
+    networks: Networks = Networks()
+    reconstruction: Reconstruction = Reconstruction()
+    gan: Gan = Gan()
+    snapshots: Snapshots = Snapshots()
+    compare: Compare = Compare()
+    export: Export | None = None
+    train: Train | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Recipe:
+        if self.kimg is None and self.minutes is None:
+            raise ValueError("a budget is needed; set kimg or minutes")
+        return self
+
+    def replace(self, changes: Mapping[str, Any]) -> Recipe:
+        """This recipe with dotted settings changed, as in `{"gan.r1": 0.5, "kimg": 20}`, validated anew.
+
+        Setting `minutes` clears `kimg`, and the reverse, unless both are given.
+        """
+        values = self.model_dump()
+        for key, value in changes.items():
+            _set(values, key, value)
+        if changes.get("minutes") is not None and changes.get("kimg") is None:
+            values["kimg"] = None
+        return _validated(values, "the recipe")
+
+    def to_yaml(self) -> str:
+        """The resolved recipe, every setting said."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship with ganaug."""
+    return sorted(path.stem for path in _shipped().glob("*.yaml"))
+
+
+def load_recipe(name_or_file: str | Path | Recipe | Mapping[str, Any] = "classify-32") -> Recipe:
+    """Read a recipe: a name that ships with ganaug, a YAML file, a mapping, or a `Recipe` as it is.
+
+    Raises:
+        RecipeError: there is no such recipe, the file is not a YAML mapping, a key is misspelt (the nearest
+            is named), or a value is of the wrong type or out of range.
+    """
+    if isinstance(name_or_file, Recipe):
+        return name_or_file
+    if isinstance(name_or_file, Mapping):
+        return _validated(dict(name_or_file), "the recipe")
+    text, origin = _read(str(name_or_file))
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        line = f" line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
+        raise RecipeError(f"{origin}{line} is not valid YAML; mend it, or start from: ganaug fit --dry-run") from error
+    if not isinstance(values, dict):
+        got = "nothing" if values is None else f"a {type(values).__name__}"
+        raise RecipeError(f"{origin} holds {got}, not a mapping; write lines such as 'resolution: 32'")
+    return _validated(values, origin)
+
+
+def _shipped() -> Path:
+    inside = Path(__file__).parent / "recipes"  # an installed package
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "recipes"  # a source tree
+
+
+def _read(name: str) -> tuple[str, str]:
+    if name in recipe_names():
+        return (_shipped() / f"{name}.yaml").read_text("utf-8"), f"recipe {name}"
+    path = Path(name)
+    if path.is_file():
+        try:
+            return path.read_text("utf-8"), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{path} cannot be read as text ({error}); give a YAML file") from error
+    if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
+        raise RecipeError(f"there is no recipe file {name}; give a path that exists, or one of: {', '.join(recipe_names())}")
+    raise RecipeError(f"there is no recipe {name!r}{did_you_mean(name, recipe_names())}")
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    *parents, leaf = key.split(".")
+    for parent in parents:
+        if values.get(parent) is None:
+            values[parent] = {}
+        values = values[parent]
+        if not isinstance(values, dict):
+            raise RecipeError(f"setting {key!r} goes below {parent!r}, which is a single value")
+    values[leaf] = value
+
+
+def _validated(values: dict[str, Any], origin: str) -> Recipe:
+    if values.get("kimg") is not None and "minutes" not in values:
+        values = {**values, "minutes": None}
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(f"{origin}: {_first_problem(error)}") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    place = [str(part) for part in problem["loc"]]
+    key = ".".join(place)
+    if problem["type"] == "extra_forbidden":
+        return f"there is no setting {key!r}{did_you_mean(place[-1], _keys(place[:-1]))}"
+    if problem["type"] == "missing":
+        return f"{key!r} must be said"
+    message = problem["msg"].removeprefix("Value error, ")
+    got = problem["input"]
+    where = f"{key} is {got!r}; " if key and not isinstance(got, (BaseModel, dict)) else ""
+    return f"{where}{message[0].lower()}{message[1:]}"
+
+
+def _keys(place: Sequence[str]) -> Iterator[str]:
+    section: Any = Recipe
+    for part in place:
+        field = section.model_fields[part].annotation
+        section = next(t for t in (field, *get_args(field)) if isinstance(t, type) and issubclass(t, BaseModel))
+    yield from section.model_fields
+
+
+def budget_steps(kimg: float, batch: int) -> int:
+    """Steps of `batch` real images that show `kimg` thousand images, at least one."""
+    return max(1, math.ceil(kimg * 1000 / batch))
