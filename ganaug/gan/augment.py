@@ -1,0 +1,71 @@
+"""Differentiable augmentation of what the discriminator sees (Zhao et al. 2020, 2006.10738).
+
+Real and synthetic images go through the same random changes in both networks' steps, so that the discriminator
+cannot learn the few training images by heart, while the generator does not learn the changes themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["augment", "mirror_half"]
+
+
+def augment(images: Tensor, policy: Sequence[str], generator: torch.Generator | None = None) -> Tensor:
+    """`images` NCHW float in [-1, 1] changed by each part of `policy`, a different draw for each image.
+
+    colour: brightness +-0.5, saturation x[0, 2], contrast x[0.5, 1.5]; translation: up to 1/8 of the side, zeros
+    moving in; cutout: a square of half the side set to zero. Values may leave [-1, 1].
+    """
+    for part in policy:
+        images = _PARTS[part](images, generator)
+    return images
+
+
+def mirror_half(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Each of `images` NCHW mirrored left to right with probability 1/2."""
+    mirrored = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(mirrored.to(images.device)[:, None, None, None], images.flip(3), images)
+
+
+def _uniform(images: Tensor, generator: torch.Generator | None) -> Tensor:
+    drawn = torch.rand(len(images), 1, 1, 1, generator=generator)  # on the CPU: the same draws on every device
+    return drawn.to(images.device)
+
+
+def _colour(images: Tensor, generator: torch.Generator | None) -> Tensor:
+    images = images + (_uniform(images, generator) - 0.5)
+    if images.shape[1] > 1:
+        grey = images.mean(1, keepdim=True)
+        images = torch.lerp(grey, images, 2 * _uniform(images, generator))
+    mean = images.mean((1, 2, 3), keepdim=True)
+    return torch.lerp(mean, images, 0.5 + _uniform(images, generator))
+
+
+def _translation(images: Tensor, generator: torch.Generator | None) -> Tensor:
+    count, _, height, width = images.shape
+    reach_y, reach_x = height // 8, width // 8
+    padded = functional.pad(images, (reach_x, reach_x, reach_y, reach_y))
+    dy = torch.randint(0, 2 * reach_y + 1, (count, 1, 1), generator=generator)
+    dx = torch.randint(0, 2 * reach_x + 1, (count, 1, 1), generator=generator)
+    rows = (dy + torch.arange(height)[None, :, None]).to(images.device)
+    columns = (dx + torch.arange(width)[None, None, :]).to(images.device)
+    items = torch.arange(count, device=images.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[items, rows, columns].permute(0, 3, 1, 2)
+
+
+def _cutout(images: Tensor, generator: torch.Generator | None) -> Tensor:
+    count, _, height, width = images.shape
+    centre_y = torch.randint(0, height + 1, (count, 1), generator=generator)
+    centre_x = torch.randint(0, width + 1, (count, 1), generator=generator)
+    hidden_y = (torch.arange(height) - centre_y + 0.5).abs() < height / 4
+    hidden_x = (torch.arange(width) - centre_x + 0.5).abs() < width / 4
+    kept = ~(hidden_y[:, :, None] & hidden_x[:, None, :])
+    return images * kept[:, None].to(images)
+
+
+_PARTS = {"colour": _colour, "translation": _translation, "cutout": _cutout}
