@@ -17,7 +17,9 @@ The house, from the floor up; each part imports only from parts above it in this
     dataset.py     GanAugmented
     adapters/      one file per library, imported only when used
     evidence/      the paired comparison, its statistics, the reference classifier
-    workflow.py    a whole recipe; export; the demo
+    exporting.py   real and synthetic images on disk
+    workflow.py    whole jobs: sample, preview, a whole recipe
+    demonstration.py  all of it on real digits
     cli.py         a command parses, calls one function, prints
 
 Words: *real* and *synthetic* samples; a *condition* is what a generator is told (a class; later a label map or
@@ -35,12 +37,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ganaug.bank import GeneratorBank, load
     from ganaug.dataset import FixedShareBatchSampler, GanAugmented
+    from ganaug.demonstration import demo
     from ganaug.errors import GanaugError
     from ganaug.evidence.comparison import compare
+    from ganaug.exporting import export
     from ganaug.fitting import fit
     from ganaug.pool import SamplePool
     from ganaug.recipe import Recipe, load_recipe
-    from ganaug.workflow import demo, export, run
+    from ganaug.workflow import run
 
 __version__ = "0.1.0"
 
@@ -52,8 +56,8 @@ _HOMES = {
     "Recipe": "ganaug.recipe",
     "SamplePool": "ganaug.pool",
     "compare": "ganaug.evidence.comparison",
-    "demo": "ganaug.workflow",
-    "export": "ganaug.workflow",
+    "demo": "ganaug.demonstration",
+    "export": "ganaug.exporting",
     "fit": "ganaug.fitting",
     "load": "ganaug.bank",
     "load_recipe": "ganaug.recipe",

@@ -38,8 +38,11 @@ class _Section(BaseModel):
 
 
 class Data(_Section):
-    """How the user's images are read."""
+    """Which images, and how they are read."""
 
+    path: str | None = Field(None, description="folder or CSV file of the training images; null: the current folder")
+    val: str | None = Field(None, description="folder or CSV file of images that nothing trains on, for comparisons")
+    classes: tuple[str, ...] | None = Field(None, description="names of the classes to learn; null: all of them")
     fit: Literal["crop", "pad", "stretch"] = Field(
         "crop", description="how an image that is not square becomes square: its centre, padded, or stretched"
     )

@@ -1,0 +1,1 @@
+"""Tensors only: networks, losses, augmentation, the training step, the loop and its checkpoint."""

@@ -1,0 +1,86 @@
+"""A training checkpoint: everything a fit needs to go on, as one safetensors file. Nothing is pickled."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ganaug.errors import TrainingError
+from ganaug.gan.step import Trainer
+
+__all__ = ["read_checkpoint", "restore_trainer", "trainer_tensors", "write_checkpoint"]
+
+_NETWORKS = ("generator", "discriminator", "encoder", "average")
+_OPTIMIZERS = ("generator_optimizer", "discriminator_optimizer", "encoder_optimizer")
+
+
+def trainer_tensors(trainer: Trainer) -> dict[str, Tensor]:
+    """Weights, optimiser states, running averages and random state of a trainer, by name."""
+    tensors = {"logit_averages": trainer.logit_averages, "random": trainer.random.get_state()}
+    for name in _NETWORKS:
+        for key, value in getattr(trainer, name).state_dict().items():
+            tensors[f"{name}/{key}"] = value
+    for name in _OPTIMIZERS:
+        for index, state in getattr(trainer, name).state_dict()["state"].items():
+            for key, value in state.items():
+                tensors[f"{name}/{index}/{key}"] = value
+    return tensors
+
+
+def restore_trainer(trainer: Trainer, tensors: Mapping[str, Tensor], steps: int) -> None:
+    """Put what `trainer_tensors` gave back into a trainer of the same recipe and shape."""
+    trainer.steps = steps
+    trainer.logit_averages = tensors["logit_averages"].to(trainer.device)
+    trainer.random.set_state(tensors["random"])
+    for name in _NETWORKS:
+        getattr(trainer, name).load_state_dict(_below(tensors, f"{name}/"))
+    for name in _OPTIMIZERS:
+        _restore_optimizer(getattr(trainer, name), _below(tensors, f"{name}/"))
+
+
+def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
+    """Write `tensors` and JSON-able `notes` beside `path`, then rename: a killed fit leaves the last whole one."""
+    beside = path.with_name(path.name + ".part")
+    held = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    save_file(held, beside, metadata={"notes": json.dumps(notes)})
+    os.replace(beside, path)
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `write_checkpoint` wrote.
+
+    Raises:
+        TrainingError: the file is no whole checkpoint.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["notes"])  # noqa: SIM118
+    except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
+        raise TrainingError(
+            f"{path} is no whole checkpoint ({error}); delete its folder, or give another --out, to start afresh"
+        ) from error
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, key = name.split("/")
+        parameter = parameters[int(index)]
+        if tensor.shape == parameter.shape:  # fused steps walk memory: moments must lie as their parameter does
+            tensor = torch.empty_like(parameter).copy_(tensor)
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,0 +1,203 @@
+"""The loop of one fit: batches in, steps taken, snapshots scored, the best one kept, checkpoints written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganaug.errors import TrainingError
+from ganaug.gan.average import recompute_norms
+from ganaug.gan.checkpoint import read_checkpoint, restore_trainer, trainer_tensors, write_checkpoint
+from ganaug.gan.networks import Generator, NetworkShape
+from ganaug.gan.precision import half_pays
+from ganaug.gan.step import Batch, Trainer
+from ganaug.recipe import Recipe, budget_steps
+
+__all__ = ["BalancedBatches", "Fit", "Snapshot", "seconds_per_step"]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What one look at the generator said."""
+
+    step: int
+    kimg: float
+    seconds: float
+    score: float
+    """The higher the better; the snapshot with the highest is kept."""
+    measures: dict[str, float]
+    """What the score was made of, and the training's own signals, averaged since the last snapshot."""
+
+
+class BalancedBatches:
+    """Random batches of real images, every class equally often, or as often as it has images."""
+
+    def __init__(self, images: Tensor, labels: Tensor, *, batch: int, balanced: bool, random: torch.Generator) -> None:
+        self.images, self.labels, self.batch, self.random = images, labels, batch, random
+        counts = torch.bincount(labels)
+        self.weights = (1 / counts[labels].double()) if balanced else torch.ones(len(labels), dtype=torch.double)
+
+    def draw(self) -> Batch:
+        """`batch` images with their labels, drawn with replacement."""
+        chosen = torch.multinomial(self.weights, self.batch, replacement=True, generator=self.random)
+        return Batch(self.images[chosen], self.labels[chosen])
+
+
+@dataclass
+class Fit:
+    """One fit of one pair of networks, from its start or its last checkpoint to the end of its budget."""
+
+    images: Tensor
+    """(N, C, H, W) uint8."""
+    labels: Tensor
+    """(N,) int64."""
+    recipe: Recipe
+    shape: NetworkShape
+    device: torch.device
+    kimg: float
+    evaluate: Callable[[Generator], tuple[float, dict[str, float]]]
+    """Score and measures of an averaged generator in evaluation mode."""
+    seed: int = 0
+    checkpoint: Path | None = None
+    resume: bool = False
+    half: bool | None = None
+    on_step: Callable[[int, int], None] = lambda step, steps: None
+    on_snapshot: Callable[[Snapshot, Generator], None] = lambda snapshot, generator: None
+    history: list[Snapshot] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def run(self) -> Generator:
+        """Train, and return the averaged generator of the best snapshot, on the CPU in evaluation mode.
+
+        Raises:
+            TrainingError: a loss is not a number any more and there is no snapshot to fall back on.
+        """
+        trainer, batches = self._begin()
+        steps = budget_steps(self.kimg, self.recipe.gan.batch)
+        marks = _marks(steps, self.recipe.snapshots.count)
+        sums: dict[str, Tensor] = {}
+        began, self._seconds_before = time.perf_counter(), self.seconds
+        while trainer.steps < steps:
+            logged = trainer.step(batches.draw(), trainer.steps / steps)
+            for name, value in logged.items():
+                sums[name] = sums.get(name, torch.zeros(2)) + torch.stack([value.float().cpu(), torch.ones(())])
+            self.on_step(trainer.steps, steps)
+            if trainer.steps in marks:
+                self.seconds = self._seconds_before + time.perf_counter() - began
+                if not self._look(trainer, {name: float(total / count) for name, (total, count) in sums.items()}):
+                    break
+                sums = {}
+                self._save(trainer, batches)
+        with torch.random.fork_rng(devices=[]):
+            result = Generator(self.shape)
+        result.load_state_dict(self.best)
+        return result.eval().requires_grad_(False)
+
+    def _begin(self) -> tuple[Trainer, BalancedBatches]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            trainer = Trainer(self.recipe, self.shape, self.device, self._half())
+        trainer.random.manual_seed(self.seed)
+        batches = BalancedBatches(
+            self.images,
+            self.labels,
+            batch=self.recipe.gan.batch,
+            balanced=self.recipe.gan.class_balanced,
+            random=torch.Generator().manual_seed(self.seed + 1),
+        )
+        if self.resume and self.checkpoint and self.checkpoint.exists():
+            self._restore(trainer, batches)
+        return trainer, batches
+
+    def _half(self) -> bool:
+        return half_pays(self.device) if self.half is None else self.half
+
+    def _look(self, trainer: Trainer, signals: dict[str, float]) -> bool:
+        """Score the averaged generator, keep it if it is the best; False if training has broken down."""
+        if not all(torch.isfinite(torch.tensor(list(signals.values())))):
+            if not self.best:
+                raise TrainingError(
+                    f"the loss is not a number after {trainer.steps} steps; lower gan.generator_lr and gan.discriminator_lr"
+                )
+            return False  # what the best snapshot had learned is kept
+        self._settle(trainer)
+        score, measures = self.evaluate(trainer.average)
+        kimg = trainer.steps * self.recipe.gan.batch / 1000
+        snapshot = Snapshot(trainer.steps, kimg, self.seconds, score, measures | signals)
+        if not self.history or score > max(past.score for past in self.history):
+            self.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in trainer.average.state_dict().items()}
+        self.history.append(snapshot)
+        self.on_snapshot(snapshot, trainer.average)
+        return True
+
+    def _settle(self, trainer: Trainer) -> None:
+        random = torch.Generator().manual_seed(self.seed + 2)
+        labels = self.labels[torch.randint(len(self.labels), (512,), generator=random)]
+        if self.recipe.gan.class_balanced:
+            labels = torch.arange(512) % self.shape.classes
+        noise = torch.randn(512, self.shape.latent_dim, generator=random)
+        recompute_norms(trainer.average, noise.to(self.device), labels.to(self.device))
+
+    def _save(self, trainer: Trainer, batches: BalancedBatches) -> None:
+        if self.checkpoint is None:
+            return
+        tensors = trainer_tensors(trainer) | {"batches": batches.random.get_state()}
+        tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
+        notes: dict[str, Any] = {
+            "steps": trainer.steps,
+            "kimg": self.kimg,
+            "half": trainer.half,
+            "seconds": self.seconds,
+            "history": [asdict(snapshot) for snapshot in self.history],
+            "recipe": self.recipe.model_dump(mode="json"),
+            "shape": self.shape.to_dict(),
+        }
+        write_checkpoint(self.checkpoint, tensors, notes)
+
+    def _restore(self, trainer: Trainer, batches: BalancedBatches) -> None:
+        assert self.checkpoint is not None
+        tensors, notes = read_checkpoint(self.checkpoint)
+        if notes["shape"] != self.shape.to_dict() or notes["recipe"] != self.recipe.model_dump(mode="json"):
+            raise TrainingError(
+                f"{self.checkpoint} is of another recipe or other classes; repeat the first command with --resume, or give another --out"
+            )
+        restore_trainer(trainer, tensors, notes["steps"])
+        trainer.half = notes["half"]
+        batches.random.set_state(tensors["batches"])
+        self.best = {name.removeprefix("best/"): t for name, t in tensors.items() if name.startswith("best/")}
+        self.history = [Snapshot(**snapshot) for snapshot in notes["history"]]
+        self.seconds = notes["seconds"]
+
+
+def seconds_per_step(recipe: Recipe, shape: NetworkShape, device: torch.device, images: Tensor, labels: Tensor) -> float:
+    """Mean seconds of a step over the whole budget, measured on a trainer that is thrown away."""
+    with torch.random.fork_rng(devices=[]):
+        trainer = Trainer(recipe, shape, device, half_pays(device))
+    batches = BalancedBatches(
+        images, labels, batch=recipe.gan.batch, balanced=recipe.gan.class_balanced, random=torch.Generator().manual_seed(0)
+    )
+    share = recipe.reconstruction.share
+    phases = [(weight, progress) for weight, progress in ((share, 0.0), (1 - share, (1 + share) / 2)) if weight > 0]
+    total = 0.0
+    for weight, progress in phases:
+        trainer.step(batches.draw(), progress)  # the first step prepares the kernels
+        count = 2 * recipe.gan.penalty_every if progress else 8
+        began = time.perf_counter()
+        for _ in range(count):
+            trainer.step(batches.draw(), progress)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        total += weight * (time.perf_counter() - began) / count
+    return total
+
+
+def _marks(steps: int, count: int) -> set[int]:
+    """Steps at which to look: `count` of them, evenly spread, the last among them."""
+    return {max(1, round(steps * (i + 1) / count)) for i in range(count)}

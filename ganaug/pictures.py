@@ -1,0 +1,98 @@
+"""Pictures a person looks at: labelled grids of images, and curves. Tensors in, PNG out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from ganaug.errors import OutputError
+
+__all__ = ["Panel", "draw_curves", "draw_grid", "save_picture"]
+
+Panel = tuple[str, Mapping[str, Tensor]]
+"""A heading, and for each row's name its images NCHW uint8."""
+
+_INK, _PAPER, _FAINT = (28, 30, 34), (255, 255, 255), (110, 115, 122)
+_GAP = 12
+
+
+def draw_grid(panels: Sequence[Panel], *, columns: int = 8, least: int = 64) -> Image.Image:
+    """A labelled grid: the rows' names at the left, the panels side by side, at most `columns` images of a row in each.
+
+    Images are enlarged by a whole factor, without smoothing, until they are `least` pixels wide or more.
+    """
+    rows = list(panels[0][1])
+    side = next(iter(panels[0][1].values())).shape[-1]
+    cell = side * max(1, -(-least // side))
+    font = ImageFont.load_default(15)
+    gutter = min(260, 2 * _GAP + max(round(font.getlength(name)) for name in rows))
+    widths = [min(columns, max(len(images) for images in panel.values())) * (cell + 2) for _, panel in panels]
+    picture = Image.new("RGB", (gutter + sum(widths) + _GAP * len(panels), 34 + len(rows) * (cell + 4) + _GAP), _PAPER)
+    pen = ImageDraw.Draw(picture)
+    for row, name in enumerate(rows):
+        pen.text((_GAP, 34 + row * (cell + 4) + cell // 2 - 9), _shortened(name, font, gutter - 2 * _GAP), _INK, font)
+    left = gutter
+    for (heading, panel), width in zip(panels, widths, strict=True):
+        pen.text((left, 9), _shortened(heading, font, width), _FAINT, font)
+        for row, name in enumerate(rows):
+            for column, image in enumerate(panel[name][:columns]):
+                shown = _as_pil(image).resize((cell, cell), Image.Resampling.NEAREST)
+                picture.paste(shown, (left + column * (cell + 2), 34 + row * (cell + 4)))
+        left += width + _GAP
+    return picture
+
+
+def draw_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, horizontal: str, mark: float | None = None) -> Image.Image:
+    """One small chart for each of `curves` (name to x and y); a dashed line at `mark`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(curves))
+    rows = -(-len(curves) // columns)
+    figure = Figure(figsize=(4 * columns, 2.6 * rows), layout="constrained", dpi=110)
+    canvas = FigureCanvasAgg(figure)
+    for index, (name, (xs, ys)) in enumerate(curves.items()):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        axes.plot(xs, ys, color="#2563a8", linewidth=1.6, marker="o", markersize=3)
+        if mark is not None:
+            axes.axvline(mark, color="#b45309", linestyle="--", linewidth=1)
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel(horizontal, fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def save_picture(picture: Image.Image, path: Path) -> Path:
+    """Write a PNG beside `path` and rename it.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    beside = path.with_name(path.name + ".part")
+    try:
+        picture.save(beside, "PNG")
+        os.replace(beside, path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}); choose another --out") from error
+    return path
+
+
+def _as_pil(image: Tensor) -> Image.Image:
+    array = image.permute(1, 2, 0).numpy()
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).convert("RGB")
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."

@@ -1,0 +1,126 @@
+import itertools
+
+import pytest
+import torch
+
+from ganaug.errors import TrainingError
+from ganaug.gan.checkpoint import read_checkpoint
+from ganaug.gan.loop import BalancedBatches, Fit, seconds_per_step
+from ganaug.gan.networks import NetworkShape
+from ganaug.recipe import load_recipe
+
+SHAPE = NetworkShape(16, 1, 2, latent_dim=4, generator_channels=4, discriminator_channels=4, max_channels=8)
+RECIPE = load_recipe({"resolution": 16, "gan": {"batch": 8}, "snapshots": {"count": 4}, "kimg": 0.096})  # 12 steps
+IMAGES = torch.randint(0, 256, (30, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.tensor([0] * 25 + [1] * 5)
+CPU = torch.device("cpu")
+
+
+def a_fit(**changes):
+    values = {"evaluate": lambda generator: (0.5, {}), "half": False, "recipe": RECIPE} | changes
+    return Fit(images=IMAGES, labels=LABELS, shape=SHAPE, device=CPU, kimg=0.096, **values)
+
+
+def weights(generator):
+    return torch.cat([p.flatten() for p in generator.state_dict().values()]).double()
+
+
+def test_batches_balance_classes_or_follow_them():
+    def share(balanced):
+        batches = BalancedBatches(IMAGES, LABELS, batch=500, balanced=balanced, random=torch.Generator().manual_seed(0))
+        return float(batches.draw().labels.float().mean())
+
+    assert share(True) == pytest.approx(0.5, abs=0.07)
+    assert share(False) == pytest.approx(1 / 6, abs=0.07)
+
+
+def test_the_best_snapshot_is_kept_and_not_the_last():
+    scores, seen = iter([0.1, 0.9, 0.4, 0.2]), []
+
+    def evaluate(generator):
+        seen.append(weights(generator))
+        return next(scores), {}
+
+    kept = a_fit(evaluate=evaluate).run()
+    assert torch.equal(weights(kept), seen[1])
+    assert not torch.equal(weights(kept), seen[3])
+
+
+def test_a_fit_goes_on_from_its_checkpoint_as_if_never_stopped(tmp_path):
+    whole = a_fit(evaluate=_rising()).run()
+
+    class Stopped(Exception):
+        pass
+
+    def stop(step, steps):
+        if step == 8:  # the checkpoint of step 6 is the last one
+            raise Stopped
+
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Stopped):
+        a_fit(evaluate=_rising(), checkpoint=path, on_step=stop).run()
+    steps = []
+    resumed = a_fit(evaluate=_rising(2), checkpoint=path, resume=True, on_step=lambda step, _: steps.append(step))
+    assert torch.equal(weights(resumed.run()), weights(whole))
+    assert steps[0] == 7
+    assert [snapshot.step for snapshot in resumed.history] == [3, 6, 9, 12]
+
+
+def _rising(first=0):
+    counter = itertools.count(first)
+    return lambda generator: (float(next(counter)), {})
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    a_fit(checkpoint=path).run()
+    other = RECIPE.replace({"gan.r1": 3.0})
+    with pytest.raises(TrainingError, match="another recipe"):
+        a_fit(checkpoint=path, resume=True, recipe=other).run()
+
+
+def test_a_cut_checkpoint_is_said_to_be_cut(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    a_fit(checkpoint=path).run()
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match="no whole checkpoint"):
+        read_checkpoint(path)
+
+
+def poisoned(at):
+    """A fit whose generator turns to NaN at step `at`."""
+    broken, trainers = a_fit(evaluate=_rising()), []
+    original = broken._begin
+
+    def begin():
+        trainers.append(original())
+        return trainers[0]
+
+    def poison(step, steps):
+        if step == at:
+            with torch.no_grad():
+                trainers[0][0].generator.seed.weight.fill_(float("nan"))
+
+    broken._begin, broken.on_step = begin, poison
+    return broken
+
+
+def test_a_fit_that_breaks_down_at_once_says_what_to_lower():
+    with pytest.raises(TrainingError, match="generator_lr"):
+        poisoned(at=1).run()
+
+
+def test_a_fit_that_breaks_down_later_keeps_its_best_snapshot():
+    broken = poisoned(at=7)
+    assert torch.isfinite(weights(broken.run())).all()
+    assert [snapshot.step for snapshot in broken.history] == [3, 6]
+
+
+def test_seconds_per_step_is_a_time():
+    assert 0 < seconds_per_step(RECIPE, SHAPE, CPU, IMAGES, LABELS) < 5
+
+
+def test_a_fit_leaves_the_callers_random_state():
+    before = torch.random.get_rng_state()
+    a_fit().run()
+    assert torch.equal(before, torch.random.get_rng_state())

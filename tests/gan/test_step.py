@@ -1,0 +1,83 @@
+import pytest
+import torch
+
+from ganaug.gan.networks import NetworkShape
+from ganaug.gan.step import Batch, Trainer
+from ganaug.recipe import load_recipe
+
+SHAPE = NetworkShape(16, 3, 2, latent_dim=8, generator_channels=8, discriminator_channels=8, max_channels=16)
+
+
+def trainer(**changes):
+    torch.manual_seed(0)
+    recipe = load_recipe({"resolution": 16, "kimg": 1}).replace(changes)
+    made = Trainer(recipe, SHAPE, torch.device("cpu"))
+    made.random.manual_seed(0)
+    return made
+
+
+@pytest.fixture
+def batch():
+    images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return Batch(images, torch.arange(8) % 2)
+
+
+def moved(network, before):
+    return any(not torch.equal(a, b) for a, b in zip(network.parameters(), before, strict=True))
+
+
+def copy_of(network):
+    return [p.detach().clone() for p in network.parameters()]
+
+
+def test_reconstruction_alone_leaves_the_discriminator(batch):
+    t = trainer()
+    judge, generator, encoder = copy_of(t.discriminator), copy_of(t.generator), copy_of(t.encoder)
+    logged = t.step(batch, 0.0)
+    assert not moved(t.discriminator, judge)
+    assert moved(t.generator, generator)
+    assert moved(t.encoder, encoder)
+    assert {"reconstruction", "kl"} <= logged.keys()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"gan.loss": "hinge", "gan.lecam": 0.3},
+        {"gan.loss": "relativistic", "gan.r2": 1.0, "gan.penalty_every": 1},
+        {"networks.discriminators": 2, "gan.augment": []},
+        {"reconstruction.share": 0, "gan.class_ramp": [0.2, 0.9], "data.horizontal_flip": True},
+    ],
+)
+def test_the_game_trains_both_sides(batch, changes):
+    t = trainer(**changes)
+    judge, generator, average = copy_of(t.discriminator), copy_of(t.generator), copy_of(t.average)
+    logged = t.step(batch, 0.5)
+    assert moved(t.discriminator, judge)
+    assert moved(t.generator, generator)
+    assert moved(t.average, average)
+    assert all(torch.isfinite(value) for value in logged.values())
+
+
+def test_dropped_reconstruction_leaves_the_encoder(batch):
+    t = trainer(**{"reconstruction.weight": 0})
+    encoder = copy_of(t.encoder)
+    t.step(batch, 0.9)
+    assert not moved(t.encoder, encoder)
+
+
+def test_equal_seeds_give_equal_weights(batch):
+    a, b = trainer(), trainer()
+    for progress in (0.0, 0.5, 0.9):
+        a.step(batch, progress)
+        b.step(batch, progress)
+    assert all(torch.equal(x, y) for x, y in zip(a.generator.parameters(), b.generator.parameters(), strict=True))
+
+
+def test_reconstruction_learns(batch):
+    t = trainer()
+    first = float(t.step(batch, 0.0)["reconstruction"])
+    for _ in range(60):
+        last = float(t.step(batch, 0.1)["reconstruction"])
+    assert last < 0.8 * first
