@@ -1,0 +1,25 @@
+"""Real labelled images in: folders, CSV files and any user's dataset read below its transform."""
+
+from ganaug.data.class_names import choose_classes, safe_stem
+from ganaug.data.fingerprints import fingerprint
+from ganaug.data.folders import ImageFiles, open_folder
+from ganaug.data.images import open_image, to_channels, to_square, to_uint8
+from ganaug.data.labelled import LabelledImages, read_images
+from ganaug.data.splits import stratified_split
+from ganaug.data.view import DatasetView
+
+__all__ = [
+    "DatasetView",
+    "ImageFiles",
+    "LabelledImages",
+    "choose_classes",
+    "fingerprint",
+    "open_folder",
+    "open_image",
+    "read_images",
+    "safe_stem",
+    "stratified_split",
+    "to_channels",
+    "to_square",
+    "to_uint8",
+]

@@ -1,0 +1,175 @@
+"""Labelled images in memory, decoded, square and uint8: what a fit starts from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganaug.data.class_names import choose_classes
+from ganaug.data.fingerprints import fingerprint
+from ganaug.data.folders import list_images
+from ganaug.data.images import Pixels, is_grey, to_channels, to_square, to_uint8
+from ganaug.data.view import DatasetView
+from ganaug.errors import DataError
+
+__all__ = ["LabelledImages", "read_images"]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images of one size with their classes."""
+
+    images: Tensor  # NCHW uint8
+    labels: Tensor  # N int64, index into class_names
+    class_names: tuple[str, ...]
+    label_numbers: tuple[int, ...]  # the numbers that the user's dataset gives those classes
+    fingerprints: tuple[str, ...]  # of the whole images, not of these squares
+    skipped: tuple[str, ...] = ()  # a line for each image that could not be read
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: Sequence[int] | Tensor) -> LabelledImages:
+        """These images only, of the same classes."""
+        chosen = torch.as_tensor(indices, dtype=torch.int64)
+        prints = tuple(self.fingerprints[index] for index in chosen.tolist())
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen], fingerprints=prints)
+
+    def counts(self) -> list[int]:
+        """Images of each class."""
+        counts: list[int] = torch.bincount(self.labels, minlength=len(self.class_names)).tolist()
+        return counts
+
+
+@dataclass
+class _Read:
+    """What has been read so far."""
+
+    squares: list[Pixels] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    fingerprints: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def read_images(
+    dataset: Any,
+    *,
+    resolution: int,
+    classes: Sequence[str] | None = None,
+    fit: str = "crop",
+    colour: str = "auto",
+    on_bad: str = "stop",
+    raw: Any = None,
+) -> LabelledImages:
+    """Read a folder, a CSV file or any dataset that `DatasetView` takes, whole, into memory.
+
+    Args:
+        dataset: a path, or a dataset.
+        resolution: side of the square images.
+        classes: names of the classes to read, in this order; a class without a name goes by its number. All by default.
+        fit: "crop", "pad" or "stretch": how an image that is not square becomes square.
+        colour: "grey", "rgb", or "auto": grey if every image is grey.
+        on_bad: "stop" raises at the first image that cannot be read; "skip" leaves it out and lists it in `skipped`.
+        raw: the dataset below its transform, where it has to be given.
+
+    Raises:
+        DataError: an image cannot be read, a class is unknown, or a class has fewer than 2 images.
+    """
+    if on_bad not in {"stop", "skip"}:
+        raise DataError(f"on_bad is {on_bad!r}; choose from: stop, skip")
+    if isinstance(dataset, (str, Path)):
+        dataset = list_images(dataset, on_bad=on_bad, classes=classes)
+    view = DatasetView(dataset, raw=raw)
+    known = view.known_labels()
+    numbers = None if known is None else _choose_numbers(view, known, classes)
+    read = _read_all(view, known, numbers, resolution, fit, on_bad)
+    if numbers is None:
+        numbers = _choose_numbers(view, read.numbers, classes)
+    _check_counts(view, read, numbers)
+    return _gathered(view, read, numbers, _channels(read, colour))
+
+
+def _choose_numbers(view: DatasetView, present: Sequence[int], classes: Sequence[str] | None) -> list[int]:
+    """The class numbers wanted, in order; all that are present where none is said."""
+    numbers = sorted(set(present))
+    if classes is None:
+        _check_names([view.class_name(number) for number in numbers])
+        return numbers
+    every = sorted({*numbers, *range(len(view.class_names or ()))})
+    names = {view.class_name(number): number for number in every}
+    _check_names([view.class_name(number) for number in every])
+    by_number = {str(number): view.class_name(number) for number in every}
+    if not isinstance(classes, str):
+        classes = [name if name in names else by_number.get(str(name), name) for name in classes]
+    return [names[name] for name in choose_classes(list(names), classes)]
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise DataError(f"the dataset gives {times} classes the same name, {name!r}; give each its own")
+
+
+def _read_all(
+    view: DatasetView, known: list[int] | None, numbers: list[int] | None, resolution: int, fit: str, on_bad: str
+) -> _Read:
+    read = _Read()
+    wanted = set(numbers or ())
+    for index in range(len(view)):
+        if known is not None and known[index] not in wanted:
+            continue
+        try:
+            image, number = view.pair(index)
+            pixels = to_uint8(image)
+        except DataError as error:
+            if on_bad == "stop":
+                raise DataError(
+                    f"{error}; mend or remove it, or skip such images: on_bad='skip', --on-bad skip"
+                ) from error
+            read.skipped.append(str(error))
+            continue
+        square = to_square(pixels, resolution, fit)
+        read.squares.append(to_channels(square, 1) if is_grey(square) else square)
+        read.numbers.append(number)
+        read.fingerprints.append(fingerprint(pixels))
+    return read
+
+
+def _check_counts(view: DatasetView, read: _Read, numbers: Sequence[int]) -> None:
+    counts = Counter(read.numbers)
+    beside = f" beside {len(read.skipped)} that cannot be read, the first: {read.skipped[0]}" if read.skipped else ""
+    if not any(counts[number] for number in numbers):
+        raise DataError(f"the dataset holds no images{beside}; wanted at least 2 a class")
+    for number in numbers:
+        if counts[number] < 2:
+            had = "one image" if counts[number] else "no images"
+            raise DataError(f"class {view.class_name(number)!r} has {had}{beside}; wanted at least 2")
+
+
+def _channels(read: _Read, colour: str) -> int:
+    if colour == "auto":
+        return max(int(square.shape[-1]) for square in read.squares)
+    if colour not in {"grey", "rgb"}:
+        raise DataError(f"colour is {colour!r}; choose from: auto, grey, rgb")
+    return 1 if colour == "grey" else 3
+
+
+def _gathered(view: DatasetView, read: _Read, numbers: Sequence[int], channels: int) -> LabelledImages:
+    place = {number: index for index, number in enumerate(numbers)}
+    kept = [index for index, number in enumerate(read.numbers) if number in place]
+    pixels = np.stack([to_channels(read.squares[index], channels) for index in kept])
+    return LabelledImages(
+        images=torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))),
+        labels=torch.tensor([place[read.numbers[index]] for index in kept], dtype=torch.int64),
+        class_names=tuple(view.class_name(number) for number in numbers),
+        label_numbers=tuple(numbers),
+        fingerprints=tuple(read.fingerprints[index] for index in kept),
+        skipped=tuple(read.skipped),
+    )
