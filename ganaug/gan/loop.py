@@ -16,6 +16,7 @@ from ganaug.gan.average import recompute_norms
 from ganaug.gan.checkpoint import read_checkpoint, restore_trainer, trainer_tensors, write_checkpoint
 from ganaug.gan.networks import Generator, NetworkShape
 from ganaug.gan.precision import half_pays
+from ganaug.gan.seeding import seeded
 from ganaug.gan.step import Batch, Trainer
 from ganaug.recipe import Recipe, budget_steps
 
@@ -95,14 +96,13 @@ class Fit:
                     break
                 sums = {}
                 self._save(trainer, batches)
-        with torch.random.fork_rng(devices=[]):
+        with seeded(self.seed, self.device):
             result = Generator(self.shape)
         result.load_state_dict(self.best)
         return result.eval().requires_grad_(False)
 
     def _begin(self) -> tuple[Trainer, BalancedBatches]:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        with seeded(self.seed, self.device):
             trainer = Trainer(self.recipe, self.shape, self.device, self._half())
         trainer.random.manual_seed(self.seed)
         batches = BalancedBatches(
@@ -178,7 +178,7 @@ class Fit:
 
 def seconds_per_step(recipe: Recipe, shape: NetworkShape, device: torch.device, images: Tensor, labels: Tensor) -> float:
     """Mean seconds of a step over the whole budget, measured on a trainer that is thrown away."""
-    with torch.random.fork_rng(devices=[]):
+    with seeded(0, device):
         trainer = Trainer(recipe, shape, device, half_pays(device))
     batches = BalancedBatches(
         images, labels, batch=recipe.gan.batch, balanced=recipe.gan.class_balanced, random=torch.Generator().manual_seed(0)

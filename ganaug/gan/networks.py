@@ -141,7 +141,7 @@ class Encoder(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Image and class to a logit: real (high) or synthetic (low)."""
+    """Image and class to a logit, real (high) or synthetic (low), and to the class it sees (Odena et al. 2016, 1610.09585)."""
 
     def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
@@ -149,14 +149,16 @@ class Discriminator(nn.Module):
         hidden = 256
         self.hidden = nn.Linear(self.trunk.out_features, hidden)
         self.head = nn.Linear(hidden, 1)
+        self.class_head = nn.Linear(hidden, shape.classes)
         self.class_embedding = nn.Embedding(shape.classes, hidden)
         nn.init.normal_(self.class_embedding.weight, std=hidden**-0.5)
 
-    def forward(self, images: Tensor, labels: Tensor, class_strength: float = 1.0) -> Tensor:
-        """(N,) float32 logits for `images` NCHW in [-1, 1] and `labels` (N,) int64."""
-        features = functional.leaky_relu(self.hidden(self.trunk(images).flatten(1)), 0.2).float()
-        projection = (features * self.class_embedding(labels)).sum(1)
-        return self.head(features).squeeze(1).float() + class_strength * projection
+    def forward(self, images: Tensor, labels: Tensor, class_strength: float = 1.0) -> tuple[Tensor, Tensor]:
+        """(N,) and (N, classes) float32 logits for `images` NCHW in [-1, 1] and `labels` (N,) int64."""
+        features = functional.leaky_relu(self.hidden(self.trunk(images).flatten(1)), 0.2)
+        projection = (features.float() * self.class_embedding(labels)).sum(1)
+        logits = self.head(features).squeeze(1).float() + class_strength * projection
+        return logits, self.class_head(features).float()
 
 
 class Discriminators(nn.Module):
@@ -166,6 +168,7 @@ class Discriminators(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(Discriminator(shape) for _ in range(count))
 
-    def forward(self, images: Tensor, labels: Tensor, class_strength: float = 1.0) -> Tensor:
-        """(count * N,) logits, the members' one after another."""
-        return torch.cat([member(images, labels, class_strength) for member in self.members])
+    def forward(self, images: Tensor, labels: Tensor, class_strength: float = 1.0) -> tuple[Tensor, Tensor]:
+        """(count * N,) and (count * N, classes) logits, the members' one after another."""
+        judged = [member(images, labels, class_strength) for member in self.members]
+        return torch.cat([logits for logits, _ in judged]), torch.cat([classes for _, classes in judged])

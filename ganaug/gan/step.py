@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import Adam
 
 from ganaug.gan import losses
@@ -29,6 +30,18 @@ class Batch:
     labels: Tensor
 
 
+@dataclass(frozen=True)
+class _Fakes:
+    """Synthetic images of one step: the first `rebuilt` from encoded real images, the others from `noise`, in pairs."""
+
+    images: Tensor
+    labels: Tensor
+    strength: float
+    rebuilt: int
+    noise: Tensor
+    kl: Tensor | None = None
+
+
 @dataclass
 class Trainer:
     """The networks of one fit, their optimisers, and the steps that train them.
@@ -45,11 +58,10 @@ class Trainer:
 
     def __post_init__(self) -> None:
         recipe, device = self.recipe, self.device
-        self.generator = Generator(self.shape).to(device, memory_format=torch.channels_last)
-        self.discriminator = Discriminators(self.shape, recipe.networks.discriminators).to(
-            device, memory_format=torch.channels_last
-        )
-        self.encoder = Encoder(self.shape).to(device, memory_format=torch.channels_last)
+        self.generator = Generator(self.shape).to(device).to(memory_format=torch.channels_last)
+        self.discriminator = Discriminators(self.shape, recipe.networks.discriminators)
+        self.discriminator.to(device).to(memory_format=torch.channels_last)
+        self.encoder = Encoder(self.shape).to(device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
         self.generator_optimizer = _adam(self.generator, recipe.gan.generator_lr)
         self.discriminator_optimizer = _adam(self.discriminator, recipe.gan.discriminator_lr)
@@ -83,8 +95,7 @@ class Trainer:
 
     def _autoencode(self, real: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.encoder(real, labels)
-        noise = mean + (0.5 * log_variance).exp() * self._noise(len(real))
-        rebuilt = self.generator(noise, labels)
+        rebuilt = self.generator(self._drawn(mean, log_variance), labels)
         return losses.reconstruction(rebuilt, real), losses.kl_divergence(mean, log_variance)
 
     def _play(self, real: Tensor, labels: Tensor, progress: float) -> dict[str, Tensor]:
@@ -92,30 +103,48 @@ class Trainer:
         _set_rate(self.generator_optimizer, gan.generator_lr)
         _set_rate(self.discriminator_optimizer, gan.discriminator_lr)
         _set_rate(self.encoder_optimizer, gan.generator_lr)
-        strength = _ramp(progress, *gan.class_ramp)
-        # Rows i and i + N/2 share a class, as the mode-seeking term wants.
-        pair_labels = labels[: len(labels) // 2].repeat(2)
+        fakes = self._fakes(real, labels, _ramp(progress, *gan.class_ramp))
+        logged = self._discriminate(real, labels, fakes)
+        return logged | self._generate(real, labels, fakes)
+
+    def _fakes(self, real: Tensor, labels: Tensor, strength: float) -> _Fakes:
+        """As many synthetic images as real ones: from noise, and where reconstruction is kept half of them rebuilt.
+
+        Judging what is rebuilt too teaches the generator details where it knows the answer (1512.09300, section 2.3),
+        and costs no image more.
+        """
+        rebuilt = len(real) // 2 if self._keeps_reconstruction() else 0
+        pairs = (len(real) - rebuilt) // 2
+        pair_labels = labels[rebuilt : rebuilt + pairs].repeat(2)  # rows i and i + pairs share a class
         noise = self._noise(len(pair_labels))
         with self._autocast():
-            fake = self.generator(noise, pair_labels, strength)
-        logged = self._discriminate(real, labels, fake.detach(), pair_labels, strength)
-        return logged | self._generate(real, labels, fake, pair_labels, noise, strength)
+            if not rebuilt:
+                return _Fakes(self.generator(noise, pair_labels, strength), pair_labels, strength, 0, noise)
+            mean, log_variance = self.encoder(real[:rebuilt], labels[:rebuilt])
+            codes = torch.cat([self._drawn(mean, log_variance), noise])
+            all_labels = torch.cat([labels[:rebuilt], pair_labels])
+            images = self.generator(codes, all_labels, strength)
+        return _Fakes(images, all_labels, strength, rebuilt, noise, losses.kl_divergence(mean, log_variance))
 
-    def _discriminate(
-        self, real: Tensor, labels: Tensor, fake: Tensor, fake_labels: Tensor, strength: float
-    ) -> dict[str, Tensor]:
-        gan = self.recipe.gan
-        real, labels = real[: len(fake)], labels[: len(fake)]
+    def _discriminate(self, real: Tensor, labels: Tensor, fakes: _Fakes) -> dict[str, Tensor]:
+        gan, count = self.recipe.gan, len(fakes.images)
+        real, labels, fake = real[:count], labels[:count], fakes.images.detach()
         with self._autocast():
-            both = self._judge(torch.cat([real, fake]), torch.cat([labels, fake_labels]), strength)
-        real_logits, fake_logits = _halves(both, self.recipe.networks.discriminators)
+            both, classes = self._judge(torch.cat([real, fake]), torch.cat([labels, fakes.labels]), fakes.strength)
+        members = self.recipe.networks.discriminators
+        real_logits, fake_logits = _halves(both, members)
         loss = losses.discriminator_loss(gan.loss, real_logits, fake_logits)
+        if gan.class_loss:  # learned from real images alone: synthetic ones would teach it their own mistakes
+            loss = loss + gan.class_loss * functional.cross_entropy(_halves(classes, members)[0], labels.repeat(members))
         if gan.lecam:
             means = torch.stack([real_logits.mean(), fake_logits.mean()]).detach()
             self.logit_averages.lerp_(means, 0.01 if self.logit_averages.any() else 1.0)
             loss = loss + gan.lecam * losses.lecam(real_logits, fake_logits, *self.logit_averages)
         if self.steps % gan.penalty_every == 0:
-            loss = loss + self._penalties(real, labels, fake, fake_labels, strength)
+            for gamma, images, image_labels in ((gan.r1, real, labels), (gan.r2, fake, fakes.labels)):
+                if gamma:
+                    judge = _bind(self._judge, image_labels, fakes.strength)
+                    loss = loss + gan.penalty_every * losses.gradient_penalty(judge, images, gamma)
         _descend(loss, self.discriminator_optimizer)
         return {
             "discriminator": loss.detach(),
@@ -123,47 +152,46 @@ class Trainer:
             "fake_sign": fake_logits.detach().sign().mean(),
         }
 
-    def _penalties(self, real: Tensor, labels: Tensor, fake: Tensor, fake_labels: Tensor, strength: float) -> Tensor:
-        gan = self.recipe.gan
-        total = torch.zeros((), device=self.device)
-        for gamma, images, image_labels in ((gan.r1, real, labels), (gan.r2, fake, fake_labels)):
-            if gamma:
-                judge = _bind(self._judge, image_labels, strength)
-                total = total + gan.penalty_every * losses.gradient_penalty(judge, images, gamma)
-        return total
-
-    def _generate(
-        self, real: Tensor, labels: Tensor, fake: Tensor, fake_labels: Tensor, noise: Tensor, strength: float
-    ) -> dict[str, Tensor]:
-        gan, kept = self.recipe.gan, self.recipe.reconstruction
+    def _generate(self, real: Tensor, labels: Tensor, fakes: _Fakes) -> dict[str, Tensor]:
+        gan, count = self.recipe.gan, len(fakes.images)
         self.discriminator.requires_grad_(False)
         with self._autocast():
-            fake_logits = self._judge(fake, fake_labels, strength)
+            fake_logits, classes = self._judge(fakes.images, fakes.labels, fakes.strength)
             real_logits = None
             if gan.loss == "relativistic":
-                real_logits = self._judge(real[: len(fake)], labels[: len(fake)], strength)
-        adversarial = losses.generator_loss(gan.loss, fake_logits, real_logits)
-        loss = adversarial
-        if gan.mode_seeking:
-            loss = loss + gan.mode_seeking * losses.mode_seeking(fake, noise)
-        logged = {"generator": adversarial.detach()}
-        optimizers = [self.generator_optimizer]
-        if kept.share and kept.weight:
-            with self._autocast():
-                error, kl = self._autoencode(real, labels)
-            loss = loss + kept.weight * (error + kept.kl * kl) / real[0].numel()
-            optimizers.append(self.encoder_optimizer)
-            logged |= {"reconstruction": error.detach(), "kl": kl.detach()}
-        _descend(loss, *optimizers)
+                real_logits, _ = self._judge(real[:count], labels[:count], fakes.strength)
+        loss = adversarial = losses.generator_loss(gan.loss, fake_logits, real_logits)
+        if gan.class_loss:
+            members = self.recipe.networks.discriminators
+            class_error = functional.cross_entropy(classes, fakes.labels.repeat(members))
+            loss = loss + fakes.strength * gan.class_loss * class_error
         self.discriminator.requires_grad_(True)
-        return logged
+        logged = {"generator": adversarial.detach()}
+        if gan.mode_seeking:
+            loss = loss + gan.mode_seeking * losses.mode_seeking(fakes.images[fakes.rebuilt :], fakes.noise)
+        if fakes.kl is None:
+            _descend(loss, self.generator_optimizer)
+            return logged
+        error = losses.reconstruction(fakes.images[: fakes.rebuilt], real[: fakes.rebuilt])
+        kept = self.recipe.reconstruction
+        # A value a pixel, as an adversarial loss is: the two then weigh alike at every size of image.
+        loss = loss + kept.weight * (error + kept.kl * fakes.kl) / real[0].numel()
+        _descend(loss, self.generator_optimizer, self.encoder_optimizer)
+        return logged | {"reconstruction": error.detach(), "kl": fakes.kl.detach()}
 
-    def _judge(self, images: Tensor, labels: Tensor, strength: float) -> Tensor:
-        logits: Tensor = self.discriminator(augment(images, self.recipe.gan.augment, self.random), labels, strength)
-        return logits
+    def _keeps_reconstruction(self) -> bool:
+        return self.recipe.reconstruction.share > 0 and self.recipe.reconstruction.weight > 0
+
+    def _judge(self, images: Tensor, labels: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+        shown = augment(images, self.recipe.gan.augment, self.random)
+        judged: tuple[Tensor, Tensor] = self.discriminator(shown, labels, strength)
+        return judged
 
     def _noise(self, count: int) -> Tensor:
         return torch.randn(count, self.shape.latent_dim, generator=self.random).to(self.device)
+
+    def _drawn(self, mean: Tensor, log_variance: Tensor) -> Tensor:
+        return mean + (0.5 * log_variance).exp() * self._noise(len(mean))
 
     def _autocast(self) -> AbstractContextManager[None]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
@@ -181,7 +209,7 @@ def _set_rate(optimizer: Adam, rate: float) -> None:
 def _descend(loss: Tensor, *optimizers: Adam) -> None:
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     for optimizer in optimizers:
         optimizer.step()
 
@@ -193,11 +221,13 @@ def _ramp(progress: float, start: float, end: float) -> float:
     return max(0.0, (progress - start) / (end - start))
 
 
-def _bind(judge: Callable[[Tensor, Tensor, float], Tensor], labels: Tensor, strength: float) -> Callable[[Tensor], Tensor]:
-    return lambda images: judge(images, labels, strength)
+def _bind(
+    judge: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]], labels: Tensor, strength: float
+) -> Callable[[Tensor], Tensor]:
+    return lambda images: judge(images, labels, strength)[0]
 
 
 def _halves(logits: Tensor, members: int) -> tuple[Tensor, Tensor]:
     """Logits of real and of synthetic images, from those of all members over a batch that holds both in that order."""
-    real, fake = logits.view(members, 2, -1).unbind(1)
-    return real.flatten(), fake.flatten()
+    real, fake = logits.view(members, 2, -1, *logits.shape[1:]).unbind(1)
+    return real.flatten(0, 1), fake.flatten(0, 1)

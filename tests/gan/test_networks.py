@@ -13,7 +13,9 @@ def test_shapes_at_every_resolution(resolution, channels):
     images = Generator(shape)(noise, labels)
     assert images.shape == (4, channels, resolution, resolution)
     assert images.abs().max() <= 1
-    assert Discriminators(shape, 2)(images, labels).shape == (8,)
+    logits, classes = Discriminators(shape, 2)(images, labels)
+    assert logits.shape == (8,)
+    assert classes.shape == (8, 3)
     mean, log_variance = Encoder(shape)(images, labels)
     assert mean.shape == log_variance.shape == (4, 8)
 
@@ -33,8 +35,8 @@ def test_without_class_strength_classes_are_alike():
 def test_the_discriminator_projects_on_the_class():
     judge = Discriminators(SHAPE)
     images, labels = torch.randn(1, 1, 16, 16).expand(2, 1, 16, 16), torch.tensor([0, 2])
-    assert judge(images, labels).unique().numel() == 2
-    untold = judge(images, labels, 0.0)
+    assert judge(images, labels)[0].unique().numel() == 2
+    untold, _ = judge(images, labels, 0.0)
     assert torch.allclose(untold[0], untold[1])
 
 

@@ -1,0 +1,141 @@
+"""Which images train, which choose, which are scored; and that none does two of these."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+
+from ganaug.bank import GeneratorBank
+from ganaug.data import LabelledImages, stratified_split
+from ganaug.errors import DataError, LeakError, did_you_mean
+from ganaug.tasks import get_task
+
+__all__ = ["Parts", "given_parts", "hold_back", "in_order", "read", "refuse_leaks"]
+
+_TINY = 10  # images of the rarest class below which a third is held back, not a fifth
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Images that share none, all of the same classes in the same order."""
+
+    train: LabelledImages
+    choose: LabelledImages | None
+    score: LabelledImages
+    subject: Literal["bank", "recipe"]
+    scored_on: str
+    notes: tuple[str, ...] = ()
+
+
+def read(
+    source: Any,
+    bank: GeneratorBank,
+    names: Sequence[str] | None,
+    *,
+    what: str,
+    on_bad: Literal["stop", "skip"],
+    raw: Any = None,
+) -> LabelledImages:
+    """The images of `source` in the bank's size and channels; of `names` only, in that order, where they are given."""
+    if not isinstance(source, LabelledImages):
+        recipe = bank.recipe.replace({"data.colour": "grey" if bank.channels == 1 else "rgb"})
+        source = get_task(recipe.task).read(source, recipe, classes=names, raw=raw, on_bad=on_bad)
+    wanted = (bank.channels, bank.resolution, bank.resolution)
+    got = tuple(source.images.shape[1:])
+    if got != wanted:
+        raise DataError(f"images of {what} are {got} and the bank's {wanted}; read them like the bank's")
+    return source if names is None else in_order(source, names, what)
+
+
+def in_order(data: LabelledImages, names: Sequence[str], what: str) -> LabelledImages:
+    """The images of these classes, numbered in this order."""
+    for name in names:
+        if name not in data.class_names:
+            raise DataError(f"{what} has no class {name!r}, which is compared{did_you_mean(name, data.class_names)}")
+    place = torch.full((len(data.class_names),), -1)
+    for index, name in enumerate(names):
+        place[data.class_names.index(name)] = index
+    labels = place[data.labels]
+    kept = data.subset((labels >= 0).nonzero().flatten())
+    numbers = tuple(data.label_numbers[data.class_names.index(name)] for name in names)
+    return replace(kept, labels=labels[labels >= 0], class_names=tuple(names), label_numbers=numbers)
+
+
+def refuse_leaks(bank: GeneratorBank, train: LabelledImages, sets: dict[str, LabelledImages]) -> None:
+    """Check that no image of `sets` (name to images) has been trained on or is in two of them.
+
+    Raises:
+        LeakError: there is such an image.
+        DataError: a set has a class that the bank does not know.
+    """
+    fitted = set(bank.manifest.train_fingerprints)
+    seen: dict[str, Collection[str]] = {"the bank was fitted on": fitted, "data holds": set(train.fingerprints)}
+    for what, found in sets.items():
+        unknown = [name for name in found.class_names if name not in bank.class_names]
+        if unknown:
+            raise DataError(
+                f"{what} has class {unknown[0]!r}, which the bank does not know"
+                f"{did_you_mean(unknown[0], bank.class_names)}; or name the classes to compare on"
+            )
+        for whose, prints in seen.items():
+            shared = sum(print_ in prints for print_ in found.fingerprints)
+            if shared:
+                raise LeakError(
+                    f"{shared} of the {len(found)} images of {what} are among those that {whose}; "
+                    "an honest answer needs others: leave them out, or give neither val nor test"
+                )
+        seen[f"{what} holds"] = set(found.fingerprints)
+
+
+def given_parts(train: LabelledImages, sets: dict[str, LabelledImages], several: bool, seed: int) -> Parts:
+    """The parts where the user gives the images to score: "val", "test" or both; with several ratios, one is chosen."""
+    for what, found in sets.items():
+        _need(found, 1, what)
+    if len(sets) == 2:
+        return Parts(train, sets["val"] if several else None, sets["test"], "bank", "test")
+    (what, found), *_ = sets.items()
+    if not several:
+        return Parts(train, None, found, "bank", what)
+    chosen, scored = _split_apart(found, 0.5, seed, what)
+    note = f"half of {what} chose the ratio and the other half was scored; give both val and test to spend each whole"
+    return Parts(train, chosen, scored, "bank", f"half of {what}", (note,))
+
+
+def hold_back(data: LabelledImages, several: bool, seed: int) -> Parts:
+    """A fifth to score, and of the rest a fifth to choose a ratio where there are several; thirds of tiny classes."""
+    share = 1 / 3 if min(_distinct(data).counts()) < _TINY else 1 / 5
+    rest, score = _split_apart(data, share, seed, "data", 4 if several else 3)
+    choose = None
+    if several:
+        rest, choose = _split_apart(rest, share, seed + 1, "data")
+    return Parts(rest, choose, score, "recipe", "held back")
+
+
+def _split_apart(
+    data: LabelledImages, share: float, seed: int, what: str, least: int = 2
+) -> tuple[LabelledImages, LabelledImages]:
+    """The rest and the part held back, which has no copy of an image of the rest, nor two of one."""
+    distinct = _distinct(data)
+    _need(distinct, least, what)
+    _, indices = stratified_split(distinct.labels, share, seed)
+    held = distinct.subset(indices)
+    known = set(held.fingerprints)
+    return data.subset([index for index, print_ in enumerate(data.fingerprints) if print_ not in known]), held
+
+
+def _distinct(data: LabelledImages) -> LabelledImages:
+    """The first of each image."""
+    first = {print_: index for index, print_ in reversed(list(enumerate(data.fingerprints)))}
+    return data.subset(sorted(first.values()))
+
+
+def _need(data: LabelledImages, count: int, what: str) -> None:
+    for name, had in zip(data.class_names, data.counts(), strict=True):
+        if had < count:
+            raise DataError(
+                f"class {name!r} has {had} images in {what}; this comparison needs {count} different ones at least: "
+                "give more images, or leave the class out"
+            )

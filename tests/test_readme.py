@@ -1,0 +1,56 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganaug import load_recipe
+from ganaug.cli import app
+from ganaug.recipe import recipe_names
+
+README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def pets(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    for shade, name in ((60, "cat"), (180, "dog")):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = random.normal(shade, 30, (20, 20, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_python_blocks_run(pets):
+    assert len(BLOCKS) == 2
+    wrap, fit = BLOCKS
+    fitted = {}
+    exec(compile(fit, "README.md", "exec"), fitted)
+    assert fitted["images"].shape == (16, 3, 16, 16)
+    assert fitted["bank"].verdict is None
+    wrapped = {}
+    exec(compile(wrap, "README.md", "exec"), wrapped)
+    assert len(wrapped["train"]) == 24 * (1 + fitted["comparison"].verdict.ratio)
+    assert wrapped["images"].shape[1:] == (3, 32, 32)
+
+
+def test_every_command_and_recipe_that_is_named_exists():
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
+    named = set(re.findall(r"`?ganaug ([a-z]+)\b", README))
+    assert commands <= named
+    assert {word for word in named if re.search(rf"^\| `ganaug {word}", README, re.MULTILINE)} == commands
+    assert set(re.findall(r"`(classify-[a-z0-9-]+)`", README)) == set(recipe_names())
+
+
+def test_every_setting_that_is_named_exists():
+    for key, value in re.findall(r"--set ([a-z_.0-9]+)=([a-z0-9.]+)", README):
+        load_recipe("classify-32").replace({key: {"true": True}.get(value, value)})
+
+
+def test_the_two_commands_are_there():
+    assert "    python -m pip install . && ganaug demo\n" in README
+    assert "    python -m pip install '.[all,test]' && python -m pytest\n" in README
