@@ -11,10 +11,11 @@ The house, from the floor up; each part imports only from parts above it in this
     data/          real labelled images in: folders, CSV files and any user's dataset read below its transform
     gan/           tensors only: networks, losses, augmentation, EMA, the training step, the loop, its checkpoint
     tasks/         what is particular to a kind of label: how items are read, which networks, how samples are labelled
-    bank.py        GeneratorBank: sample, save, load
+    bank.py        GeneratorBank: sample, save, load; manifest.py, what it says of itself
     fitting.py     dataset + recipe -> bank, and the run folder
     pool.py        bank -> samples on disk, memory-mapped
-    dataset.py     GanAugmented
+    dataset.py     GanAugmented; ratios.py, how many samples of which class in which epoch; matching.py, whose classes
+                   are whose; batches.py, batches with a fixed real share
     adapters/      one file per library, imported only when used
     evidence/      the paired comparison, its statistics, the reference classifier
     exporting.py   real and synthetic images on disk
@@ -36,7 +37,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ganaug.bank import GeneratorBank, load
-    from ganaug.dataset import FixedShareBatchSampler, GanAugmented
+    from ganaug.dataset import AnnealedRatio, FixedShareBatchSampler, GanAugmented
     from ganaug.demonstration import demo
     from ganaug.errors import GanaugError
     from ganaug.evidence.comparison import compare
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AnnealedRatio": "ganaug.dataset",
     "FixedShareBatchSampler": "ganaug.dataset",
     "GanAugmented": "ganaug.dataset",
     "GanaugError": "ganaug.errors",
@@ -65,6 +67,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AnnealedRatio",
     "FixedShareBatchSampler",
     "GanAugmented",
     "GanaugError",

@@ -82,11 +82,12 @@ class Gan(_Section):
     generator_lr: float = Field(2e-4, gt=0, le=0.1)
     discriminator_lr: float = Field(2e-4, gt=0, le=0.1)
     reconstruction_lr: float = Field(1e-3, gt=0, le=0.1, description="learning rate while reconstruction is alone")
-    r1: float = Field(1.0, ge=0, description="gamma of the gradient penalty on real images (1801.04406)")
+    r1: float = Field(0.05, ge=0, description="gamma of the gradient penalty on real images (1801.04406)")
     r2: float = Field(0.0, ge=0, description="gamma of the gradient penalty on synthetic images (2501.05441)")
     penalty_every: int = Field(8, ge=1, le=64, description="steps between two gradient penalties, each weighted by this")
     lecam: float = Field(0.0, ge=0, description="LeCam regularisation (2104.03310); not with the relativistic loss")
-    mode_seeking: float = Field(0.1, ge=0, description="weight of the mode-seeking term (1903.05628)")
+    class_loss: float = Field(0.2, ge=0, description="weight of the auxiliary classifier in the discriminator (1610.09585)")
+    mode_seeking: float = Field(0.0, ge=0, description="weight of the mode-seeking term (1903.05628)")
     augment: tuple[Literal["colour", "translation", "cutout"], ...] = Field(
         ("colour", "translation", "cutout"), description="differentiable augmentation of what the discriminator sees"
     )

@@ -70,7 +70,7 @@ def train_features(images: Tensor, labels: Tensor, *, seed: int, steps: int = 24
             shown = torch.stack([torch.rot90(image, int(turns), (1, 2)) for image, turns in zip(shown, wanted, strict=True)])
         loss = functional.cross_entropy(network(shown), wanted, label_smoothing=0.05)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
     network.eval().requires_grad_(False)
     features = network.features(images)

@@ -1,0 +1,328 @@
+"""GeneratorBank: the fitted generators of one task in one file, `NAME.ganaug`.
+
+The file is safetensors. Its header keeps the manifest as JSON under "ganaug"; its tensors are named
+`generators.0.<parameter>`, `generators.1.<parameter>`, ... Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import numbers
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+
+from ganaug.errors import BankError, OutputError, RecipeError, did_you_mean
+from ganaug.gan.device import resolve_device
+from ganaug.manifest import FORMAT, Manifest, Verdict
+from ganaug.recipe import Recipe, load_recipe
+from ganaug.tasks import get_task
+
+__all__ = ["CHUNK", "FORMAT", "GeneratorBank", "Manifest", "Verdict", "load"]
+
+CHUNK = 64  # samples that are always run together, so that no sample depends on how many were asked for
+MOST_SAMPLES = 1_000_000
+_NOT_A_BANK = "is not a bank; give a file that `ganaug fit` wrote, NAME.ganaug"
+
+
+class GeneratorBank:
+    """Fitted generators with their class names, recipe, fingerprints and verdict.
+
+    Args:
+        manifest: what the bank says of itself.
+        generators: modules of (noise (N, latent_dim) float32, labels (N,) int64) to images NCHW in [-1, 1]: one for
+            all classes, or one a class where `manifest.per_class`. The bank takes them over: they are put into
+            evaluation mode and float32.
+    """
+
+    def __init__(self, manifest: Manifest, generators: Sequence[nn.Module]) -> None:
+        wanted = len(manifest.class_names) if manifest.per_class else 1
+        if len(generators) != wanted:
+            raise BankError(f"a bank of these classes holds {wanted} generators, got {len(generators)}")
+        self.manifest = manifest
+        # as they come from a file: what is sampled before saving and after loading runs alike
+        self.generators = nn.ModuleList(generators).eval().float().to(memory_format=torch.contiguous_format)
+        self._fingerprint: str | None = None
+
+    @property
+    def task(self) -> str:
+        """Name of the task, as in `ganaug.tasks.get_task`."""
+        return self.manifest.task
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names, in the order of the class indices."""
+        return self.manifest.class_names
+
+    @property
+    def label_numbers(self) -> tuple[int, ...]:
+        """The number that each class had in the data the bank was fitted on."""
+        return self.manifest.label_numbers
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images in pixels."""
+        return int(self.manifest.shape["resolution"])
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB)."""
+        return int(self.manifest.shape["image_channels"])
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe as resolved; a BankError where this ganaug no longer reads it."""
+        try:
+            return load_recipe(self.manifest.recipe)
+        except RecipeError as error:
+            raise BankError(f"this ganaug does not read the recipe of the bank ({error}); fit it anew") from error
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The outcome of the last comparison; none where there was none."""
+        return self.manifest.verdict
+
+    @property
+    def device(self) -> torch.device:
+        """Where the generators are."""
+        return next(self.generators.parameters()).device
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits that change with any weight and any class, and with nothing else."""
+        if self._fingerprint is None:
+            digest = hashlib.sha256(json.dumps([self.task, self.class_names, self.label_numbers, CHUNK]).encode())
+            for name, tensor in self.generators.state_dict().items():
+                digest.update(name.encode())
+                digest.update(tensor.cpu().contiguous().numpy().tobytes())
+            self._fingerprint = digest.hexdigest()[:32]
+        return self._fingerprint
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.class_names[:8]) + (", ..." if len(self.class_names) > 8 else "")
+        size = f"{self.resolution} px {'grey' if self.channels == 1 else 'colour'}"
+        return f"GeneratorBank({len(self.class_names)} classes: {names}; {size}; on {self.device})"
+
+    def class_index(self, cls: str | int) -> int:
+        """Place of a class in `class_names`, by its name or the user's label number."""
+        if isinstance(cls, str) and cls in self.class_names:
+            return self.class_names.index(cls)
+        if isinstance(cls, numbers.Integral) and not isinstance(cls, bool) and int(cls) in self.label_numbers:
+            return self.label_numbers.index(int(cls))
+        known = self.class_names if isinstance(cls, str) else [str(number) for number in self.label_numbers]
+        raise BankError(f"the bank knows no class {cls!r}{did_you_mean(str(cls), known)}")
+
+    def sample(self, cls: str | int, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Samples `start` to `start + n` of a class: the same request gives the same bytes on a machine.
+
+        Args:
+            cls: name of the class, or the user's label number.
+            n: how many, 1 to 1,000,000.
+            seed: of the noise.
+            start: index of the first.
+
+        Returns:
+            (n, channels, resolution, resolution) uint8 on the CPU.
+
+        Raises:
+            BankError: the bank knows no such class, or a number is out of range.
+        """
+        index = self.class_index(cls)
+        count = _whole(n, "n", 1, MOST_SAMPLES)
+        first = _whole(start, "start", 0, 2**62)
+        return self.sample_at(index, range(first, first + count), seed=seed)
+
+    def sample_at(self, class_index: int, indices: Sequence[int], *, seed: int = 0) -> Tensor:
+        """The samples with these indices, in this order; sample i is the same whatever else is asked for.
+
+        Args:
+            class_index: place of the class in `class_names`.
+            indices: at least 0, in any order.
+            seed: of the noise.
+
+        Returns:
+            (len(indices), channels, resolution, resolution) uint8 on the CPU.
+        """
+        cls = _whole(class_index, "class_index", 0, len(self.class_names) - 1)
+        seed = _whole(seed, "seed", 0, 2**63 - 1)
+        rows: dict[int, list[int]] = {}
+        for row, index in enumerate(indices):
+            rows.setdefault(_whole(index, "an index", 0, 2**63 - 1) // CHUNK, []).append(row)
+        found = torch.empty(
+            (len(indices), self.channels, self.resolution, self.resolution), dtype=torch.uint8, device="cpu"
+        )
+        for chunk, places in rows.items():
+            found[places] = self._run_chunk(cls, chunk, seed)[[int(indices[row]) % CHUNK for row in places]]
+        return found
+
+    @torch.no_grad()
+    def _run_chunk(self, class_index: int, chunk: int, seed: int) -> Tensor:
+        """All CHUNK samples of a chunk, (CHUNK, C, H, W) uint8 on the CPU."""
+        per_class = self.manifest.per_class
+        generator = self.generators[class_index if per_class else 0]
+        noise = _chunk_noise(class_index, chunk, seed, int(self.manifest.shape["latent_dim"]))
+        labels = torch.full((CHUNK,), 0 if per_class else class_index, dtype=torch.int64, device=self.device)
+        # a caller's autocast, TF32 or autotuning must not change what a sample is
+        with (
+            torch.autocast(self.device.type, enabled=False),
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+        ):
+            images: Tensor = generator(noise.to(self.device), labels)
+        return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()
+
+    def to(self, device: str | torch.device) -> GeneratorBank:
+        """Move the generators, as a module's `to` does; returns the bank."""
+        self.generators.to(resolve_device(device))
+        return self
+
+    def with_verdict(self, verdict: Verdict | None) -> GeneratorBank:
+        """The same generators with another verdict."""
+        return GeneratorBank(self.manifest.model_copy(update={"verdict": verdict}), list(self.generators))
+
+    def save(self, path: str | Path, *, exist_ok: bool = True) -> Path:
+        """Write the bank to a file, beside its goal first; returns the path.
+
+        Raises:
+            OutputError: the path is a folder or a file that is no bank, is there and not `exist_ok`, or cannot be
+                written.
+        """
+        tensors = {f"generators.{name}": t.cpu().contiguous() for name, t in self.generators.state_dict().items()}
+        data = to_safetensors(tensors, metadata={"ganaug": self.manifest.model_dump_json()})
+        try:
+            _check_goal(Path(path), exist_ok)
+            goal = Path(path).resolve()  # through a link, which then stays
+            goal.parent.mkdir(parents=True, exist_ok=True)
+            beside = goal.with_name(f".{goal.name}.{os.getpid()}.tmp")
+            try:
+                beside.write_bytes(data)
+                beside.replace(goal)
+            finally:
+                beside.unlink(missing_ok=True)
+        except (OSError, RuntimeError) as error:  # Python 3.12 and before: a loop of links is a RuntimeError
+            why = getattr(error, "strerror", None) or error
+            raise OutputError(f"{path} cannot be written ({why}); choose another place") from error
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> GeneratorBank:
+        """Read a bank from a file.
+
+        Raises:
+            BankError: the file is no bank, is cut short, or its header does not agree with what is in it.
+            DeviceError: the device is not there.
+        """
+        where = resolve_device(device)
+        file = Path(path)
+        if not file.is_file():
+            raise BankError(f"{file} {'is a folder' if file.is_dir() else 'does not exist'}; give a file NAME.ganaug")
+        try:
+            with safetensors.safe_open(file, framework="pt", device="cpu") as opened:
+                manifest = _read_manifest(file, opened.metadata() or {})
+                generators = _empty_generators(file, manifest)
+                expected = {f"generators.{name}": tensor for name, tensor in generators.state_dict().items()}
+                names = list(opened.keys())
+                _check_shapes(file, {name: tuple(opened.get_slice(name).get_shape()) for name in names}, expected)
+                # cloned: safetensors maps the file, which may be replaced while the bank is in use
+                tensors = {name: opened.get_tensor(name).clone() for name in expected}
+        except (safetensors.SafetensorError, OSError) as error:
+            raise BankError(f"{file} {_NOT_A_BANK} (or it is cut short: {error})") from error
+        _check_values(file, tensors, expected)
+        generators.load_state_dict({name.removeprefix("generators."): t for name, t in tensors.items()}, assign=True)
+        return cls(manifest, list(generators)).to(where)
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> GeneratorBank:
+    """Read a bank from a file; see `GeneratorBank.load`."""
+    return GeneratorBank.load(path, device)
+
+
+def _whole(value: Any, name: str, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= int(value) <= high:
+        raise BankError(f"{name} is {value!r}; give a whole number from {low} to {high}")
+    return int(value)
+
+
+def _chunk_noise(class_index: int, chunk: int, seed: int, latent_dim: int) -> Tensor:
+    """(CHUNK, latent_dim) float32 on the CPU, the same on every machine."""
+    digest = hashlib.sha256(f"{seed}/{class_index}/{chunk}".encode()).digest()
+    source = torch.Generator(device="cpu").manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return torch.randn((CHUNK, latent_dim), generator=source, dtype=torch.float32, device="cpu")
+
+
+def _check_goal(goal: Path, exist_ok: bool) -> None:
+    if goal.is_dir():
+        raise OutputError(f"{goal} is a folder; give the name of a file, as {goal / 'NAME.ganaug'}")
+    if not goal.exists():
+        return
+    if not exist_ok:
+        raise OutputError(f"{goal} exists; give another name, or allow it to be overwritten (exist_ok)")
+    try:
+        with safetensors.safe_open(goal, framework="pt") as opened:
+            is_bank = "ganaug" in (opened.metadata() or {})
+    except (safetensors.SafetensorError, OSError):
+        is_bank = False
+    if not is_bank:
+        raise OutputError(f"{goal} exists and is not a bank, so it is not overwritten; give another name")
+
+
+def _read_manifest(file: Path, metadata: Mapping[str, str]) -> Manifest:
+    if "ganaug" not in metadata:
+        raise BankError(f"{file} {_NOT_A_BANK}")
+    try:
+        values = json.loads(metadata["ganaug"])
+        number = values["format"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BankError(f"{file} is damaged: its manifest cannot be read; fit it anew") from error
+    if isinstance(number, int) and number > FORMAT:  # said before anything else: the rest may have changed
+        raise BankError(f"{file} has format {number}, this ganaug reads up to {FORMAT}; upgrade ganaug")
+    try:
+        return Manifest.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(map(str, problem["loc"])) or "the whole"
+        raise BankError(
+            f"{file} is damaged: its manifest is wrong at {where} ({problem['msg']}); fit it anew"
+        ) from None
+
+
+def _empty_generators(file: Path, manifest: Manifest) -> nn.ModuleList:
+    """The generators that the manifest promises, without memory for their weights: it may promise too much."""
+    task = get_task(manifest.task)
+    count = len(manifest.class_names) if manifest.per_class else 1
+    shape = manifest.shape
+    try:
+        with torch.device("meta"):
+            generators = nn.ModuleList(task.build_generator(shape) for _ in range(count)).eval()
+            images = generators[0](torch.empty(2, shape["latent_dim"]), torch.zeros(2, dtype=torch.int64))
+        agrees = tuple(images.shape) == (2, shape["image_channels"], shape["resolution"], shape["resolution"])
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, LookupError):
+        agrees = False
+    if not agrees:
+        raise BankError(f"{file} is damaged: no generator has the shape {shape}; fit it anew")
+    return generators
+
+
+def _check_shapes(file: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, Tensor]) -> None:
+    for name, tensor in expected.items():
+        if found.get(name) != tuple(tensor.shape):
+            got = f"has shape {found[name]}" if name in found else "is missing"
+            raise BankError(f"{file} is damaged: {name} {got}, wanted {tuple(tensor.shape)}; fit it anew")
+    if len(found) > len(expected):
+        extra = min(set(found) - set(expected))
+        raise BankError(f"{file} is damaged: {extra} belongs to no generator; fit it anew")
+
+
+def _check_values(file: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if tensor.dtype != expected[name].dtype:
+            raise BankError(f"{file} is damaged: {name} is {tensor.dtype}, wanted {expected[name].dtype}; fit it anew")
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise BankError(f"{file} is damaged: {name} holds values that are not finite; fit it anew")

@@ -1,0 +1,310 @@
+"""The command line: a command parses, calls one function, prints. Exit 0; 1 for a GanaugError; 2 for usage."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from ganaug import __version__
+from ganaug.errors import GanaugError, OutputError, RecipeError
+
+app = typer.Typer(
+    name="ganaug",
+    help="Train class-conditional GANs on your own few images, mix their samples in, and learn whether it helps.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+class OnBad(str, Enum):
+    """What to do about a file that cannot be read."""
+
+    stop = "stop"
+    skip = "skip"
+
+
+class ExportFormat(str, Enum):
+    """Layout of an export."""
+
+    imagefolder = "imagefolder"
+
+
+Bank = Annotated[Path, typer.Argument(metavar="BANK", help="A bank, NAME.ganaug.", show_default=False)]
+Data = Annotated[Path, typer.Option("--data", help="Folder with a folder for each class, or a CSV of path and label.")]
+OptionalData = Annotated[Optional[Path], typer.Option("--data", help="The training images: a folder or a CSV.")]
+Classes = Annotated[Optional[str], typer.Option("--classes", metavar="A,B", help="Class names; all by default.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")]
+ExistOk = Annotated[bool, typer.Option("--exist-ok", help="Write where something is already.")]
+
+
+@app.command()
+def fit(
+    data: Data = Path("."),
+    classes: Classes = None,
+    recipe: Annotated[Optional[str], typer.Option(help="A shipped name, such as classify-32, or a YAML file.")] = None,
+    settings: Annotated[Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="A setting, as gan.r1=0.5.")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="The bank to write; default CLASSES.ganaug.")] = None,
+    kimg: Annotated[Optional[float], typer.Option(help="Budget in thousands of real images shown.")] = None,
+    minutes: Annotated[Optional[float], typer.Option(help="Budget in minutes, turned into kimg by a probe.")] = None,
+    batch: Annotated[Optional[int], typer.Option(help="Real images a step.")] = None,
+    seed: Annotated[Optional[int], typer.Option(help="Of weights, noise and order.")] = None,
+    device: Device = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    on_bad: Annotated[OnBad, typer.Option(help="An unreadable file: stop, or skip and count it.")] = OnBad.stop,
+    exist_ok: ExistOk = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and the plan, and stop.")] = False,
+) -> None:
+    """Train generators on your images: data -> bank."""
+    from ganaug import fitting
+    from ganaug.recipe import load_recipe
+    from ganaug.workflow import bank_path, ready_bank
+
+    names = _split(classes)
+    goal = out if out is not None else bank_path(data, names)
+    run_dir = goal.with_suffix(".run")
+    if not dry_run:
+        ready_bank(goal, run_dir, data=data, exist_ok=exist_ok or resume)
+    chosen: Any = recipe
+    resumed = fitting.resumed_recipe(run_dir) if resume else None
+    if resumed is not None:
+        chosen = resumed
+        _say(f"going on from the last checkpoint in {run_dir}, with its recipe")
+    elif recipe is None:
+        chosen, why = fitting.choose_recipe(data)
+        _say(f"recipe: {chosen} ({why})")
+    if resume and resumed is None:
+        _say(f"{run_dir} holds no checkpoint yet; starting afresh")
+    plan = fitting.plan_fit(
+        data,
+        classes=names,
+        recipe=load_recipe(chosen).replace(_settings(settings)),
+        seed=seed,
+        kimg=kimg,
+        minutes=minutes,
+        batch=batch,
+        device=device,
+        on_bad=on_bad.value,
+    )
+    _say(*plan.lines())
+    if dry_run:
+        typer.echo(plan.recipe.to_yaml())
+        return
+    bank = fitting.fit_plan(plan, run_dir=run_dir, resume=resume)
+    bank.save(goal)
+    _say(f"wrote {goal} (fidelity {bank.manifest.scores['score']:.2f}); samples, log and curves are in {run_dir}")
+
+
+@app.command()
+def sample(
+    bank: Bank,
+    classes: Classes = None,
+    num: Annotated[int, typer.Option(help="Images a class.", min=1, max=1_000_000)] = 16,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder to write OUT/class/000000.png into.")] = Path("samples"),
+    device: Device = "auto",
+    exist_ok: ExistOk = False,
+) -> None:
+    """Write synthetic images to a folder."""
+    from ganaug.bank import load
+    from ganaug.workflow import sample_to_folder
+
+    folders = sample_to_folder(load(bank, device), out, classes=_split(classes), num=num, seed=seed, exist_ok=exist_ok)
+    _say(f"wrote {num} images of each of {len(folders)} classes into {out}")
+
+
+@app.command()
+def preview(
+    bank: Bank,
+    data: OptionalData = None,
+    classes: Classes = None,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("preview.png"),
+    exist_ok: ExistOk = False,
+) -> None:
+    """Draw a labelled grid: synthetic images beside their nearest training images and beside real ones."""
+    from ganaug.bank import load
+    from ganaug.pictures import save_picture
+    from ganaug.workflow import preview as draw
+
+    if out.exists() and not exist_ok:
+        raise OutputError(f"{out} exists already; choose another --out, or add --exist-ok")
+    save_picture(draw(load(bank), data=data, classes=_split(classes), seed=seed), out)
+    _say(f"wrote {out}")
+
+
+@app.command()
+def inspect(
+    bank: Bank, as_json: Annotated[bool, typer.Option("--json", help="The whole manifest as JSON.")] = False
+) -> None:
+    """Tell what is in a bank."""
+    from ganaug.bank import load
+
+    manifest = load(bank).manifest
+    if as_json:
+        typer.echo(manifest.model_dump_json(indent=2))
+        return
+    rows = {
+        "task": manifest.task,
+        "classes": ", ".join(f"{name} ({label})" for name, label in zip(manifest.class_names, manifest.label_numbers)),
+        "images": f"{manifest.shape['resolution']} px, {'grey' if manifest.shape['image_channels'] == 1 else 'colour'}",
+        "trained on": f"{len(manifest.train_fingerprints)} images, {manifest.kimg:.1f} kimg",
+        "held back": f"{len(manifest.held_back_fingerprints)} images",
+        "scores": ", ".join(f"{name} {value:.3f}" for name, value in manifest.scores.items()),
+        "made": f"{manifest.created} by " + ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
+        "verdict": manifest.verdict.sentence if manifest.verdict else "none yet; ask with: ganaug compare",
+    }
+    for name, value in rows.items():
+        typer.echo(f"{name:<11}{value}")
+
+
+@app.command()
+def compare(
+    bank: Bank,
+    data: Data = Path("."),
+    classes: Classes = None,
+    val: Annotated[Optional[Path], typer.Option(help="Images the bank was not fitted on: ratios are chosen on them.")] = None,
+    test: Annotated[Optional[Path], typer.Option(help="Images the bank was not fitted on: the answer comes from them.")] = None,
+    ratios: Annotated[Optional[str], typer.Option(metavar="R,R", help="Synthetic per real image, as 0.5,1.")] = None,
+    seeds: Annotated[Optional[int], typer.Option(help="Trainings of each arm.")] = None,
+    minutes: Annotated[Optional[float], typer.Option(help="Budget of the refit, where one is needed.")] = None,
+    device: Device = "auto",
+    out: Annotated[Optional[Path], typer.Option(help="A JSON file for all figures.")] = None,
+) -> None:
+    """Does it help? Train with and without synthetic images, and keep the verdict in the bank."""
+    import json
+
+    from rich.console import Console
+
+    from ganaug.bank import load
+    from ganaug.evidence.comparison import compare as ask
+    from ganaug.workflow import write_text
+
+    loaded = load(bank)
+    found = ask(
+        data,
+        loaded,
+        classes=_split(classes),
+        val=val,
+        test=test,
+        ratios=_numbers(ratios),
+        seeds=seeds,
+        minutes=minutes,
+        device=device,
+        report=_say,
+    )
+    Console().print(found.table())
+    typer.echo(found.summary)
+    found.apply_to(loaded).save(bank)
+    if out is not None:
+        write_text(out, json.dumps(found.to_dict(), indent=2))
+
+
+@app.command()
+def export(
+    bank: Bank,
+    data: Data = Path("."),
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("export"),
+    format: Annotated[ExportFormat, typer.Option(help="Layout on disk.")] = ExportFormat.imagefolder,
+    ratio: Annotated[float, typer.Option(help="Synthetic images per real one; any size.")] = 0.5,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    exist_ok: ExistOk = False,
+) -> None:
+    """Write real and synthetic images to disk, with a CSV that says which is which."""
+    from ganaug.bank import load
+    from ganaug.exporting import export as write
+
+    _say(str(write(load(bank), data, out, ratio=ratio, seed=seed, exist_ok=exist_ok)))
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped name, or a YAML file.")],
+    data: OptionalData = None,
+    classes: Classes = None,
+    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("ganaug-run"),
+    device: Device = "auto",
+    exist_ok: ExistOk = False,
+) -> None:
+    """Carry out a whole recipe: fit, compare, export, train."""
+    from ganaug.workflow import run as carry_out
+
+    carry_out(recipe, data=data, classes=_split(classes), out=out, device=device, exist_ok=exist_ok, say=_say)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("ganaug-demo"),
+    exist_ok: ExistOk = False,
+) -> None:
+    """Do all of it on real handwritten digits, in a few minutes."""
+    from ganaug.demonstration import demo as show
+
+    show(out, exist_ok=exist_ok, say=_say)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ganaug {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False) -> None:
+    pass
+
+
+def _split(names: str | None) -> list[str] | None:
+    return None if names is None else [name.strip() for name in names.split(",")]
+
+
+def _numbers(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no list of numbers; write them as 0.5,1") from None
+
+
+def _settings(pairs: list[str] | None) -> dict[str, Any]:
+    """`KEY=VALUE` pairs, each value read as YAML."""
+    import yaml
+
+    settings = {}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise typer.BadParameter(f"--set {pair!r} has no value; write it as gan.r1=0.5")
+        try:
+            settings[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise RecipeError(f"--set {pair!r}: {value!r} is not valid YAML") from None
+    return settings
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        typer.echo(line, err=True)
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except GanaugError as error:
+        sys.exit(_failed(str(error)))
+    except KeyboardInterrupt:
+        sys.exit(_failed("stopped; a fit goes on from its last snapshot with --resume", 130))
+    except OSError as error:  # a full disk, a file taken away meanwhile
+        sys.exit(_failed(str(error)))
+
+
+def _failed(message: str, code: int = 1) -> int:
+    _say("ganaug: " + " ".join(message.split()))
+    return code

@@ -1,0 +1,79 @@
+"""What a bank says of itself: the manifest in its header, and the verdict of a comparison in that."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Union
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = ["FORMAT", "Manifest", "Verdict"]
+
+FORMAT = 1  # of the file; raise it when an older ganaug could no longer read what this one writes
+
+
+class Verdict(BaseModel):
+    """The outcome of a comparison: which ratio helped, by how much, with its interval. "None" is an outcome."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    ratio: Union[float, dict[str, float]] = Field(description="the ratio that helped, for all or a class; 0 for none")
+    gain: float = Field(description="accuracy with synthetic images less accuracy without, as a fraction")
+    low: float = Field(description="lower end of the 95 % interval of the gain")
+    high: float = Field(description="upper end of the 95 % interval of the gain")
+    real_only: float = Field(description="mean accuracy on real images alone, 0..1")
+    with_synthetic: float = Field(description="mean accuracy on real and synthetic images, 0..1")
+    subject: Literal["bank", "recipe"] = Field(description="what was measured: this bank, or refits of its recipe")
+    measured: dict[str, Any] = Field(default_factory=dict, description="how it was measured, and every single figure")
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in one sentence."""
+        interval = f"95 % interval {100 * self.low:+.1f} to {100 * self.high:+.1f}"
+        subject = "measured on this bank" if self.subject == "bank" else "measured on refits of this recipe"
+        if not (any(self.ratio.values()) if isinstance(self.ratio, dict) else self.ratio):
+            return (
+                f"no ratio tried was shown to help: {100 * self.gain:+.1f} points of accuracy ({interval}; "
+                f"{self.real_only:.1%} on real images alone), {subject}"
+            )
+        said = (
+            ", ".join(f"{name} {ratio:g}" for name, ratio in self.ratio.items())
+            if isinstance(self.ratio, dict)
+            else f"{self.ratio:g}"
+        )
+        return (
+            f"{said} synthetic images per real one: {100 * self.gain:+.1f} points of accuracy ({interval}; "
+            f"{self.real_only:.1%} to {self.with_synthetic:.1%}), {subject}"
+        )
+
+
+class Manifest(BaseModel):
+    """What a bank says of itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    format: int = FORMAT
+    task: str
+    class_names: tuple[str, ...] = Field(min_length=1)
+    label_numbers: tuple[int, ...] = Field(description="the user's number of each class")
+    shape: dict[str, Any] = Field(description="of each generator; its `classes` is 1 where there is one a class")
+    per_class: bool
+    recipe: dict[str, Any] = Field(description="as resolved")
+    kimg: float
+    scores: dict[str, float]
+    versions: dict[str, str]
+    created: str
+    train_fingerprints: tuple[str, ...]
+    held_back_fingerprints: tuple[str, ...] = ()
+    verdict: Union[Verdict, None] = None
+
+    @model_validator(mode="after")
+    def _agree(self) -> Manifest:
+        count = len(self.class_names)
+        if len(self.label_numbers) != count:
+            raise ValueError(f"there are {count} class names and {len(self.label_numbers)} label numbers")
+        if len(set(self.class_names)) != count or len(set(self.label_numbers)) != count:
+            raise ValueError("a class is named or numbered twice")
+        wanted = 1 if self.per_class else count
+        if self.shape.get("classes") != wanted:
+            raise ValueError(f"its shape is for {self.shape.get('classes')} classes, where {wanted} are wanted")
+        return self

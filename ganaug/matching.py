@@ -1,0 +1,146 @@
+"""Do a dataset and a bank belong together? Classes, fingerprints and image sizes, looked at before any mixing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ganaug.bank import GeneratorBank
+from ganaug.data import DatasetView, fingerprint
+from ganaug.errors import DataError, LeakError
+
+__all__ = ["MatchedClass", "larger_images", "match_classes", "strange_images", "unmatched_classes", "with_size"]
+
+MOST_CHECKED = 2000  # images whose fingerprints are looked at
+STRANGE_SHARE = 0.1  # images that the bank was not fitted on, above which it is said
+MOST_SIZES = 64  # images whose size is looked at
+MUCH_LARGER = 2  # times the bank's resolution
+
+
+@dataclass(frozen=True)
+class MatchedClass:
+    """A class that both the dataset and the bank know."""
+
+    label: int
+    """Its number in the dataset."""
+    name: str
+    """Its name in the dataset; its number where it has no name."""
+    bank_index: int
+    """Its place in the bank."""
+    bank_name: str
+    members: npt.NDArray[np.int64]
+    """Indices of its real images."""
+
+
+def match_classes(view: DatasetView, labels: npt.NDArray[np.int64], bank: GeneratorBank) -> list[MatchedClass]:
+    """Classes of the dataset that the bank knows, by label: matched by name, else by number.
+
+    By number only where one side has no names, so that nothing is matched against its name.
+
+    Raises:
+        DataError: there is no such class.
+    """
+    present = [int(label) for label in np.unique(labels)]
+    by_name = {name: index for index, name in enumerate(bank.class_names)}
+    by_number = {number: index for index, number in enumerate(bank.label_numbers)}
+    found: dict[int, int] = {}
+    if view.class_names is not None:
+        found = {label: by_name[view.class_name(label)] for label in present if view.class_name(label) in by_name}
+    bank_is_nameless = bank.class_names == tuple(map(str, bank.label_numbers))
+    if view.class_names is None or (not found and bank_is_nameless):
+        found = {label: by_number[label] for label in present if label in by_number}
+    if not found:
+        raise DataError(
+            f"the dataset and the bank share no class: the dataset has {_some([view.class_name(n) for n in present])}, "
+            f"the bank {_some(bank.class_names)}; give the bank that was fitted on these classes"
+        )
+    return [
+        MatchedClass(label, view.class_name(label), index, bank.class_names[index], np.flatnonzero(labels == label))
+        for label, index in found.items()
+    ]
+
+
+def unmatched_classes(
+    view: DatasetView, labels: npt.NDArray[np.int64], matched: list[MatchedClass], bank: GeneratorBank
+) -> str | None:
+    """A warning where the bank does not know some classes of the dataset."""
+    known = {cls.label for cls in matched}
+    missing = [view.class_name(int(label)) for label in np.unique(labels) if int(label) not in known]
+    if not missing:
+        return None
+    return (
+        f"the bank knows no {_some(missing)} of the dataset's classes and adds no synthetic images of them; "
+        f"it knows {_some(bank.class_names)}"
+    )
+
+
+def strange_images(view: DatasetView, matched: list[MatchedClass], bank: GeneratorBank) -> str | None:
+    """A warning where the bank was not fitted on the dataset's images.
+
+    Up to 2000 images, evenly spaced, are looked at.
+
+    Raises:
+        LeakError: some of them are images that the bank lists as held back from its fit.
+    """
+    fitted, held_back = set(bank.manifest.train_fingerprints), set(bank.manifest.held_back_fingerprints)
+    if not fitted and not held_back:
+        return None
+    of_matched = np.zeros(len(view), dtype=bool)
+    for cls in matched:
+        of_matched[cls.members] = True
+    leaked = compared = strange = 0
+    for index in _evenly(len(view), MOST_CHECKED):
+        try:
+            found = fingerprint(view.image(index))
+        except DataError:  # an unreadable image is for the training loop to meet, as it would without ganaug
+            continue
+        leaked += found in held_back
+        if of_matched[index]:  # the bank may have been fitted on some of the classes only
+            compared += 1
+            strange += found not in fitted
+    if leaked:
+        raise LeakError(
+            f"{leaked} images of the dataset are among those that the bank's fit held back for an honest score; "
+            "wrap the training images alone, or fit a bank on all of these (check=False mixes anyway)"
+        )
+    if fitted and compared and strange / compared > STRANGE_SHARE:
+        return f"the bank was not fitted on {strange} of {compared} images looked at; wrap the data it was fitted on"
+    return None
+
+
+def larger_images(view: DatasetView, bank: GeneratorBank) -> str | None:
+    """A warning where real images are much larger than the bank's."""
+    shorter = sorted(min(view.image_size(index)) for index in with_size(view, _evenly(len(view), MOST_SIZES)))
+    if not shorter:
+        return None
+    median = shorter[len(shorter) // 2]
+    if median <= MUCH_LARGER * bank.resolution:
+        return None
+    return (
+        f"real images are about {median} px and the bank's {bank.resolution} px: synthetic images are enlarged to "
+        "their size and will look soft; fit at a higher resolution, or shrink the real images first"
+    )
+
+
+def with_size(view: DatasetView, indices: Iterable[int]) -> list[int]:
+    """Those of the images whose size can be told; the view remembers it, so that no worker has to look again."""
+    found = []
+    for index in indices:
+        try:
+            view.image_size(index)
+        except DataError:  # as above
+            continue
+        found.append(index)
+    return found
+
+
+def _evenly(length: int, most: int) -> list[int]:
+    count = min(length, most)
+    return [index * length // count for index in range(count)]
+
+
+def _some(names: tuple[str, ...] | list[str]) -> str:
+    return ", ".join(map(repr, names[:8])) + (", ..." if len(names) > 8 else "")
