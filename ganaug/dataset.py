@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from ganaug.bank import GeneratorBank
 from ganaug.batches import FixedShareBatchSampler
+from ganaug.data import from_square
 from ganaug.errors import RecipeError
 from ganaug.matching import MatchedClass, larger_images, match_classes, strange_images, unmatched_classes, with_size
 from ganaug.pool import Report, SamplePool
@@ -82,6 +83,7 @@ class GanAugmented(Dataset[Any]):
         self._factor = _whole(pool_factor, "pool_factor", 1, 1000)
         bank = bank if isinstance(bank, GeneratorBank) else GeneratorBank.load(bank)
         self.dataset = dataset
+        self._fit = bank.recipe.data.fit
         self._view = get_task(bank.task).view(dataset, raw=raw, transform=transform)
         labels = np.asarray(self._view.labels(), dtype=np.int64)
         self._real_length = len(labels)
@@ -216,7 +218,9 @@ class GanAugmented(Dataset[Any]):
         matched = self._matched[cls]
         assert self._pool is not None
         image = self._pool[matched.bank_index, (rank + epoch * slots) % (self._factor * slots)]
-        return self._view.compose(image, matched.label, int(self._slot_model[slot]))
+        model = int(self._slot_model[slot])
+        image = from_square(image, self._view.image_size(model), self._fit)
+        return self._view.compose(image, matched.label, model)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -3,7 +3,7 @@
 from ganaug.data.class_names import choose_classes, safe_stem
 from ganaug.data.fingerprints import fingerprint
 from ganaug.data.folders import ImageFiles, open_folder
-from ganaug.data.images import open_image, to_channels, to_square, to_uint8
+from ganaug.data.images import from_square, open_image, to_channels, to_square, to_uint8
 from ganaug.data.labelled import LabelledImages, read_images
 from ganaug.data.splits import stratified_split
 from ganaug.data.view import DatasetView
@@ -14,6 +14,7 @@ __all__ = [
     "LabelledImages",
     "choose_classes",
     "fingerprint",
+    "from_square",
     "open_folder",
     "open_image",
     "read_images",

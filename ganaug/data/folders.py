@@ -21,6 +21,7 @@ from ganaug.data.class_names import choose_classes
 from ganaug.data.images import open_image
 from ganaug.data.tables import read_table
 from ganaug.errors import DataError
+from ganaug.output import MARK
 
 __all__ = ["ImageFiles", "list_images", "open_folder"]
 
@@ -130,12 +131,8 @@ def _class_folders(root: Path) -> dict[str, Path]:
 
 
 def _is_class(entry: Path) -> bool:
-    if not _is_folder(entry):
-        return False
-    if entry.suffix != ".run":
-        return True
-    # a fit run here before leaves NAME.run beside NAME.ganaug: its pictures are no class
-    return not (entry.with_suffix(".ganaug").exists() or any(entry.glob("*.yaml")))
+    """Whether it is a folder, and none that ganaug wrote: run in the data, `ganaug fit` leaves NAME.run there."""
+    return _is_folder(entry) and not (entry / MARK).exists()
 
 
 def _ignored(name: str) -> bool:

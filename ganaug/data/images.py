@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from ganaug.errors import DataError
 
-__all__ = ["Pixels", "open_image", "resize", "straightened", "to_channels", "to_square", "to_uint8"]
+__all__ = ["Pixels", "from_square", "open_image", "resize", "straightened", "to_channels", "to_square", "to_uint8"]
 
 Pixels = npt.NDArray[np.uint8]  # HWC, one or three channels
 
@@ -228,6 +228,29 @@ def to_square(image: Pixels, resolution: int, how: str) -> Pixels:
     above, before = (resolution - inner[0]) // 2, (resolution - inner[1]) // 2
     borders = (above, resolution - inner[0] - above), (before, resolution - inner[1] - before), (0, 0)
     return np.pad(small, borders, mode="edge")
+
+
+def from_square(image: Pixels, size: tuple[int, int], how: str) -> Pixels:
+    """The way back from `to_square`: a square image as one of `size`, with what it shows at its true aspect.
+
+    Args:
+        image: HWC uint8, as high as it is wide.
+        size: height and width wanted.
+        how: as in `to_square`: after "crop" the margins that were cut off are filled by reflection, after "pad" those
+            that were added are cut off, after "stretch" the image is stretched back.
+    """
+    height, width = size
+    if how == "stretch" or height == width:
+        return resize(image, size)
+    if how == "pad":
+        longest, side = max(size), image.shape[0]
+        inner = height * side / longest, width * side / longest
+        top, left = (side - inner[0]) / 2, (side - inner[1]) / 2
+        return resize(image, size, (left, top, left + inner[1], top + inner[0]))
+    shortest = min(size)
+    missing = height - shortest, width - shortest
+    borders = tuple((one // 2, one - one // 2) for one in missing)
+    return np.pad(resize(image, (shortest, shortest)), (*borders, (0, 0)), mode="symmetric")
 
 
 def is_grey(image: Pixels) -> bool:

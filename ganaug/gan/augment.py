@@ -18,7 +18,8 @@ __all__ = ["augment", "mirror_half"]
 def augment(images: Tensor, policy: Sequence[str], generator: torch.Generator | None = None) -> Tensor:
     """`images` NCHW float in [-1, 1] changed by each part of `policy`, a different draw for each image.
 
-    colour: brightness +-0.5, saturation x[0, 2], contrast x[0.5, 1.5]; translation: up to 1/8 of the side, zeros
+    colour: brightness +-0.25, saturation x[0.5, 1.5], contrast x[0.75, 1.25], half of the paper's, for at full strength
+    the generator learns the changes too; translation: up to 1/8 of the side, zeros
     moving in; cutout: a square of half the side set to zero. Values may leave [-1, 1].
     """
     for part in policy:
@@ -38,12 +39,12 @@ def _uniform(images: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 def _colour(images: Tensor, generator: torch.Generator | None) -> Tensor:
-    images = images + (_uniform(images, generator) - 0.5)
+    images = images + (_uniform(images, generator) - 0.5) / 2
     if images.shape[1] > 1:
         grey = images.mean(1, keepdim=True)
-        images = torch.lerp(grey, images, 2 * _uniform(images, generator))
+        images = torch.lerp(grey, images, 0.5 + _uniform(images, generator))
     mean = images.mean((1, 2, 3), keepdim=True)
-    return torch.lerp(mean, images, 0.5 + _uniform(images, generator))
+    return torch.lerp(mean, images, 0.75 + _uniform(images, generator) / 2)
 
 
 def _translation(images: Tensor, generator: torch.Generator | None) -> Tensor:

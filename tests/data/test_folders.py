@@ -6,6 +6,7 @@ from PIL import Image
 
 from ganaug.data import open_folder
 from ganaug.errors import DataError
+from ganaug.output import make_folder
 
 
 def _names(files):
@@ -60,7 +61,7 @@ def test_a_class_may_be_called_train(tmp_path, draw):
 
 
 def test_what_a_fit_left_here_is_no_class(pets, draw):
-    (pets / "cat-dog.run").mkdir()
+    make_folder(pets / "cat-dog.run")
     draw(1).save(pets / "cat-dog.run" / "grid.png")
     (pets / "cat-dog.ganaug").write_bytes(b"x")
     (pets / "home.run").mkdir()

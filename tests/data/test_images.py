@@ -5,7 +5,7 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
-from ganaug.data import fingerprint, open_image, to_channels, to_square, to_uint8
+from ganaug.data import fingerprint, from_square, open_image, to_channels, to_square, to_uint8
 from ganaug.data import images as images_module
 from ganaug.errors import DataError
 
@@ -212,3 +212,15 @@ def test_a_turned_photograph_has_one_fingerprint(tmp_path, draw):
     draw(6).save(tmp_path / "a.jpg", exif=exif)
     with Image.open(tmp_path / "a.jpg") as as_stored:
         assert fingerprint(as_stored.convert("RGB")) == fingerprint(open_image(tmp_path / "a.jpg"))
+
+
+@pytest.mark.parametrize("size", [(40, 60), (60, 40), (40, 40)])
+@pytest.mark.parametrize("how", ["crop", "pad", "stretch"])
+def test_from_square_puts_back_what_to_square_kept(size, how):
+    height, width = size
+    slope = np.add.outer(np.arange(height) * 2, np.arange(width) * 2).clip(0, 255).astype(np.uint8)[:, :, None]
+    back = from_square(to_square(slope, 40, how), size, how)
+    assert back.shape == slope.shape
+    kept = slice(10, 30), slice(10, 30)  # the centre of the shorter side, which every way keeps
+    centre = [slice((side - 40) // 2 + part.start, (side - 40) // 2 + part.stop) for side, part in zip(size, kept, strict=True)]
+    assert np.abs(back[tuple(centre)].astype(int) - slope[tuple(centre)].astype(int)).max() <= 4
