@@ -69,9 +69,15 @@ class Networks(_Section):
 class Reconstruction(_Section):
     """Start from reconstruction: an encoder and the generator as a conditional VAE (VAE/GAN, 1512.09300)."""
 
-    share: Share = Field(0.4, description="part of the budget spent on reconstruction alone; 0 for none")
-    weight: float = Field(1.0, ge=0, description="weight of the reconstruction loss kept afterwards; 0 drops the encoder")
+    share: Share = Field(0.25, description="part of the budget spent on reconstruction alone; 0 for none")
+    weight: float = Field(10.0, ge=0, description="weight of the reconstruction loss kept afterwards; 0 drops the encoder")
     kl: float = Field(1.0, ge=0, description="weight of the KL term")
+    codes: int = Field(
+        512,
+        ge=0,
+        le=100_000,
+        description="codes of real images a class, at the most, that samples start from, mixed in pairs; 0: plain noise",
+    )
 
 
 class Gan(_Section):
@@ -86,7 +92,7 @@ class Gan(_Section):
     r2: float = Field(0.0, ge=0, description="gamma of the gradient penalty on synthetic images (2501.05441)")
     penalty_every: int = Field(8, ge=1, le=64, description="steps between two gradient penalties, each weighted by this")
     lecam: float = Field(0.0, ge=0, description="LeCam regularisation (2104.03310); not with the relativistic loss")
-    class_loss: float = Field(0.2, ge=0, description="weight of the auxiliary classifier in the discriminator (1610.09585)")
+    class_loss: float = Field(0.5, ge=0, description="weight of the auxiliary classifier in the discriminator (1610.09585)")
     mode_seeking: float = Field(0.0, ge=0, description="weight of the mode-seeking term (1903.05628)")
     augment: tuple[Literal["colour", "translation", "cutout"], ...] = Field(
         ("colour", "translation", "cutout"), description="differentiable augmentation of what the discriminator sees"
@@ -95,7 +101,7 @@ class Gan(_Section):
         (0.0, 0.0), description="shares of the budget at which the class condition starts to come in and is in full"
     )
     class_balanced: bool = Field(True, description="show every class equally often, however many images it has")
-    ema: float = Field(0.998, ge=0, lt=1, description="decay a step of the averaged generator that samples are drawn from")
+    ema: float = Field(0.999, ge=0, lt=1, description="decay a step of the averaged generator that samples are drawn from")
 
     @model_validator(mode="after")
     def _agree(self) -> Gan:

@@ -7,13 +7,21 @@ from torch import Tensor, nn
 
 from ganaug.gan.networks import Generator
 
-__all__ = ["recompute_norms", "update_average"]
+__all__ = ["copy_codes", "recompute_norms", "update_average"]
 
 
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
     """average <- decay * average + (1 - decay) * network, parameters only (Yazici et al. 2018, 1806.04498)."""
     torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+
+
+@torch.no_grad()
+def copy_codes(average: Generator, generator: Generator) -> None:
+    """Give the averaged generator the codes that the trained one keeps; they are not averaged, each is the latest."""
+    if generator.shape.codes:
+        for name in ("codes", "code_counts", "code_spread"):
+            getattr(average, name).copy_(getattr(generator, name))
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ganaug.errors import TrainingError
-from ganaug.gan.average import recompute_norms
+from ganaug.gan.average import copy_codes, recompute_norms
 from ganaug.gan.checkpoint import read_checkpoint, restore_trainer, trainer_tensors, write_checkpoint
 from ganaug.gan.networks import Generator, NetworkShape
 from ganaug.gan.precision import half_pays
@@ -39,15 +39,21 @@ class Snapshot:
 class BalancedBatches:
     """Random batches of real images, every class equally often, or as often as it has images."""
 
-    def __init__(self, images: Tensor, labels: Tensor, *, batch: int, balanced: bool, random: torch.Generator) -> None:
+    def __init__(
+        self, images: Tensor, labels: Tensor, *, batch: int, balanced: bool, codes: int, random: torch.Generator
+    ) -> None:
         self.images, self.labels, self.batch, self.random = images, labels, batch, random
-        counts = torch.bincount(labels)
-        self.weights = (1 / counts[labels].double()) if balanced else torch.ones(len(labels), dtype=torch.double)
+        self.counts = torch.bincount(labels)
+        self.weights = (1 / self.counts[labels].double()) if balanced else torch.ones(len(labels), dtype=torch.double)
+        ranks = torch.empty_like(labels)
+        for label, count in enumerate(self.counts.tolist()):
+            ranks[labels == label] = torch.arange(count)
+        self.slots = ranks % max(1, codes)  # where a class has more images than codes, they take turns
 
     def draw(self) -> Batch:
         """`batch` images with their labels, drawn with replacement."""
         chosen = torch.multinomial(self.weights, self.batch, replacement=True, generator=self.random)
-        return Batch(self.images[chosen], self.labels[chosen])
+        return Batch(self.images[chosen], self.labels[chosen], self.slots[chosen])
 
 
 @dataclass
@@ -110,8 +116,11 @@ class Fit:
             self.labels,
             batch=self.recipe.gan.batch,
             balanced=self.recipe.gan.class_balanced,
+            codes=self.shape.codes,
             random=torch.Generator().manual_seed(self.seed + 1),
         )
+        if self.shape.codes:
+            trainer.generator.code_counts.copy_(batches.counts.clamp_max(self.shape.codes))
         if self.resume and self.checkpoint and self.checkpoint.exists():
             self._restore(trainer, batches)
         return trainer, batches
@@ -143,6 +152,7 @@ class Fit:
         if self.recipe.gan.class_balanced:
             labels = torch.arange(512) % self.shape.classes
         noise = torch.randn(512, self.shape.latent_dim, generator=random)
+        copy_codes(trainer.average, trainer.generator)
         recompute_norms(trainer.average, noise.to(self.device), labels.to(self.device))
 
     def _save(self, trainer: Trainer, batches: BalancedBatches) -> None:
@@ -181,7 +191,12 @@ def seconds_per_step(recipe: Recipe, shape: NetworkShape, device: torch.device, 
     with seeded(0, device):
         trainer = Trainer(recipe, shape, device, half_pays(device))
     batches = BalancedBatches(
-        images, labels, batch=recipe.gan.batch, balanced=recipe.gan.class_balanced, random=torch.Generator().manual_seed(0)
+        images,
+        labels,
+        batch=recipe.gan.batch,
+        balanced=recipe.gan.class_balanced,
+        codes=shape.codes,
+        random=torch.Generator().manual_seed(0),
     )
     share = recipe.reconstruction.share
     phases = [(weight, progress) for weight, progress in ((share, 0.0), (1 - share, (1 + share) / 2)) if weight > 0]

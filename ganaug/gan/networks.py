@@ -33,6 +33,8 @@ class NetworkShape:
     generator_channels: int = 32
     discriminator_channels: int = 48
     max_channels: int = 192
+    codes: int = 0
+    """Codes of real images that each class keeps to start samples from; 0 for none, a normal prior."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able mapping that `NetworkShape(**mapping)` reads back."""
@@ -66,7 +68,13 @@ class ConditionalNorm(nn.Module):
 
 
 class Generator(nn.Module):
-    """Noise and class to image."""
+    """Noise and class to image.
+
+    Noise becomes a code, and a code an image. With few images a normal prior has holes, codes that no image was ever
+    encoded near, and what is decoded there is no image of its class. So the prior may be made of the training images'
+    own codes, as in the VampPrior (Tomczak & Welling 2017, 1705.07120): two of a class, mixed along the arc between
+    them as far as the noise says (DeVries & Taylor 2017, 1702.05538), and spread as encoding spreads them.
+    """
 
     def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
@@ -83,9 +91,39 @@ class Generator(nn.Module):
         )
         self.last_norm = ConditionalNorm(shape.generator_channels, condition_dim)
         self.to_image = nn.Conv2d(shape.generator_channels, shape.image_channels, 3, padding=1)
+        if shape.codes:
+            # Codes that no image has taken yet are draws from the normal prior.
+            self.register_buffer("codes", torch.randn(shape.classes, shape.codes, shape.latent_dim))
+            self.register_buffer("code_counts", torch.full((shape.classes,), shape.codes))
+            self.register_buffer("code_spread", torch.ones(shape.latent_dim))
+        self.codes: Tensor
+        self.code_counts: Tensor
+        self.code_spread: Tensor
 
     def forward(self, noise: Tensor, labels: Tensor, class_strength: float = 1.0) -> Tensor:
-        """Images in [-1, 1], NCHW, from `noise` (N, latent_dim) float and `labels` (N,) int64.
+        """Images in [-1, 1], NCHW, from standard normal `noise` (N, latent_dim) and `labels` (N,) int64."""
+        return self.decode(self.place(noise, labels), labels, class_strength)
+
+    def place(self, noise: Tensor, labels: Tensor) -> Tensor:
+        """Codes (N, latent_dim) for standard normal `noise` of that shape: the noise itself, where no codes are kept."""
+        if not self.shape.codes:
+            return noise
+        one, other, angle = torch.special.ndtr(noise[:, :3].float()).clamp(1e-6, 1 - 1e-6).unbind(1)
+        counts = self.code_counts[labels]
+        first, second = (one * counts).long(), (other * counts).long()
+        angle = torch.where(first == second, 0.0, angle * math.pi / 2)[:, None]
+        arc = angle.cos() * self.codes[labels, first] + angle.sin() * self.codes[labels, second]
+        return arc + self.code_spread * noise
+
+    @torch.no_grad()
+    def remember(self, labels: Tensor, slots: Tensor, mean: Tensor, log_variance: Tensor) -> None:
+        """Keep the codes `mean` (N, latent_dim) of real images as numbers `slots` (N,) of their classes `labels` (N,)."""
+        if self.shape.codes:
+            self.codes[labels, slots] = mean
+            self.code_spread.lerp_((0.5 * log_variance).exp().mean(0), 0.02)
+
+    def decode(self, codes: Tensor, labels: Tensor, class_strength: float = 1.0) -> Tensor:
+        """Images in [-1, 1], NCHW, from `codes` (N, latent_dim) and `labels` (N,) int64.
 
         `class_strength` in [0, 1] brings the class in by degrees (Shahbazi et al. 2022, 2201.06578): at 0 every
         class is told the mean embedding.
@@ -93,8 +131,8 @@ class Generator(nn.Module):
         embedded = self.class_embedding(labels)
         if class_strength < 1:
             embedded = torch.lerp(self.class_embedding.weight.mean(0), embedded, class_strength)
-        condition = torch.cat([noise, embedded], dim=1)
-        x = self.seed(condition).view(len(noise), -1, BASE, BASE)
+        condition = torch.cat([codes, embedded], dim=1)
+        x = self.seed(condition).view(len(codes), -1, BASE, BASE)
         x = x.contiguous(memory_format=torch.channels_last)
         for norm, up in zip(self.norms, self.ups, strict=True):
             x = up(functional.leaky_relu(norm(x, condition), 0.2))

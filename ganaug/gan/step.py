@@ -24,10 +24,11 @@ __all__ = ["Batch", "Trainer"]
 
 @dataclass(frozen=True)
 class Batch:
-    """Real images NCHW uint8 with their labels (N,) int64."""
+    """Real images NCHW uint8, their labels (N,) int64, and which code of its class is that of each (N,) int64."""
 
     images: Tensor
     labels: Tensor
+    slots: Tensor
 
 
 @dataclass(frozen=True)
@@ -73,43 +74,41 @@ class Trainer:
         real = batch.images.to(self.device, torch.float32).div(127.5).sub(1)
         if self.recipe.data.horizontal_flip:
             real = mirror_half(real, self.random)
-        labels = batch.labels.to(self.device)
+        labels, slots = batch.labels.to(self.device), batch.slots.to(self.device)
         if progress < self.recipe.reconstruction.share:
-            logged = self._reconstruct(real, labels, progress / self.recipe.reconstruction.share)
+            logged = self._reconstruct(real, labels, slots, progress / self.recipe.reconstruction.share)
         else:
-            logged = self._play(real, labels, progress)
+            logged = self._play(real, labels, slots, progress)
         # Short fits need a young average: the decay grows with the steps taken, up to the recipe's.
         update_average(self.average, self.generator, min(self.recipe.gan.ema, (1 + self.steps) / (10 + self.steps)))
         self.steps += 1
         return logged
 
-    def _reconstruct(self, real: Tensor, labels: Tensor, phase: float) -> dict[str, Tensor]:
+    def _reconstruct(self, real: Tensor, labels: Tensor, slots: Tensor, phase: float) -> dict[str, Tensor]:
         rate = self.recipe.gan.reconstruction_lr * _cooled(phase)
         _set_rate(self.generator_optimizer, rate)
         _set_rate(self.encoder_optimizer, rate)
         with self._autocast():
-            error, kl = self._autoencode(real, labels)
+            mean, log_variance = self.encoder(real, labels)
+            rebuilt = self.generator.decode(self._drawn(mean, log_variance), labels)
+        self.generator.remember(labels, slots, mean, log_variance)
+        error, kl = losses.reconstruction(rebuilt, real), losses.kl_divergence(mean, log_variance)
         loss = error + self.recipe.reconstruction.kl * kl
         _descend(loss, self.generator_optimizer, self.encoder_optimizer)
         return {"reconstruction": error.detach(), "kl": kl.detach()}
 
-    def _autoencode(self, real: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_variance = self.encoder(real, labels)
-        rebuilt = self.generator(self._drawn(mean, log_variance), labels)
-        return losses.reconstruction(rebuilt, real), losses.kl_divergence(mean, log_variance)
-
-    def _play(self, real: Tensor, labels: Tensor, progress: float) -> dict[str, Tensor]:
+    def _play(self, real: Tensor, labels: Tensor, slots: Tensor, progress: float) -> dict[str, Tensor]:
         gan = self.recipe.gan
         share = self.recipe.reconstruction.share
         cooled = _cooled((progress - share) / (1 - share))
         _set_rate(self.generator_optimizer, gan.generator_lr * cooled)
         _set_rate(self.discriminator_optimizer, gan.discriminator_lr * cooled)
         _set_rate(self.encoder_optimizer, gan.generator_lr * cooled)
-        fakes = self._fakes(real, labels, _ramp(progress, *gan.class_ramp))
+        fakes = self._fakes(real, labels, slots, _ramp(progress, *gan.class_ramp))
         logged = self._discriminate(real, labels, fakes)
         return logged | self._generate(real, labels, fakes)
 
-    def _fakes(self, real: Tensor, labels: Tensor, strength: float) -> _Fakes:
+    def _fakes(self, real: Tensor, labels: Tensor, slots: Tensor, strength: float) -> _Fakes:
         """As many synthetic images as real ones: from noise, and where reconstruction is kept half of them rebuilt.
 
         Judging what is rebuilt too teaches the generator details where it knows the answer (1512.09300, section 2.3),
@@ -123,9 +122,10 @@ class Trainer:
             if not rebuilt:
                 return _Fakes(self.generator(noise, pair_labels, strength), pair_labels, strength, 0, noise)
             mean, log_variance = self.encoder(real[:rebuilt], labels[:rebuilt])
-            codes = torch.cat([self._drawn(mean, log_variance), noise])
+            self.generator.remember(labels[:rebuilt], slots[:rebuilt], mean, log_variance)
+            codes = torch.cat([self._drawn(mean, log_variance), self.generator.place(noise, pair_labels)])
             all_labels = torch.cat([labels[:rebuilt], pair_labels])
-            images = self.generator(codes, all_labels, strength)
+            images = self.generator.decode(codes, all_labels, strength)
         return _Fakes(images, all_labels, strength, rebuilt, noise, losses.kl_divergence(mean, log_variance))
 
     def _discriminate(self, real: Tensor, labels: Tensor, fakes: _Fakes) -> dict[str, Tensor]:

@@ -49,6 +49,7 @@ class ClassifyTask:
             generator_channels=recipe.networks.generator_channels,
             discriminator_channels=recipe.networks.discriminator_channels,
             max_channels=recipe.networks.max_channels,
+            codes=min(recipe.reconstruction.codes, max(data.counts())) if recipe.reconstruction.share else 0,
         )
 
     def build_generator(self, shape: Mapping[str, Any]) -> nn.Module:

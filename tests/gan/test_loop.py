@@ -9,7 +9,9 @@ from ganaug.gan.loop import BalancedBatches, Fit, seconds_per_step
 from ganaug.gan.networks import NetworkShape
 from ganaug.recipe import load_recipe
 
-SHAPE = NetworkShape(16, 1, 2, latent_dim=4, generator_channels=4, discriminator_channels=4, max_channels=8)
+SHAPE = NetworkShape(
+    16, 1, 2, latent_dim=4, generator_channels=4, discriminator_channels=4, max_channels=8, codes=10
+)
 RECIPE = load_recipe({"resolution": 16, "gan": {"batch": 8}, "snapshots": {"count": 4}, "kimg": 0.096})  # 12 steps
 IMAGES = torch.randint(0, 256, (30, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0] * 25 + [1] * 5)
@@ -27,7 +29,7 @@ def weights(generator):
 
 def test_batches_balance_classes_or_follow_them():
     def share(balanced):
-        batches = BalancedBatches(IMAGES, LABELS, batch=500, balanced=balanced, random=torch.Generator().manual_seed(0))
+        batches = BalancedBatches(IMAGES, LABELS, batch=500, balanced=balanced, codes=0, random=torch.Generator().manual_seed(0))
         return float(batches.draw().labels.float().mean())
 
     assert share(True) == pytest.approx(0.5, abs=0.07)
@@ -124,3 +126,15 @@ def test_a_fit_leaves_the_callers_random_state():
     before = torch.random.get_rng_state()
     a_fit().run()
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_every_image_has_a_code_of_its_class():
+    batches = BalancedBatches(IMAGES, LABELS, batch=4, balanced=True, codes=10, random=torch.Generator().manual_seed(0))
+    assert batches.slots[LABELS == 1].tolist() == [0, 1, 2, 3, 4]
+    assert batches.slots[LABELS == 0].tolist() == [i % 10 for i in range(25)]
+
+
+def test_samples_start_from_the_codes_of_the_training_images():
+    kept = a_fit().run()
+    assert kept.code_counts.tolist() == [10, 5]
+    assert kept.code_spread.max() < 1.5

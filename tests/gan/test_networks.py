@@ -57,3 +57,47 @@ def test_recomputed_statistics_make_evaluation_match_training():
     assert not generator.training
     # Unbiased variance is kept where training normalises with the biased one, hence the tolerance.
     assert torch.allclose(generator(noise, labels), trained, atol=0.02)
+
+
+CODED = NetworkShape(16, 1, 3, latent_dim=8, generator_channels=8, discriminator_channels=8, max_channels=16, codes=5)
+
+
+def test_without_codes_noise_is_the_code():
+    noise = torch.randn(4, 8)
+    assert torch.equal(Generator(SHAPE).place(noise, torch.zeros(4, dtype=torch.int64)), noise)
+
+
+def test_codes_are_mixed_in_pairs_of_one_class_along_an_arc():
+    generator = Generator(CODED)
+    generator.code_spread.zero_()
+    # Orthonormal codes of class 1, and another class that must not be touched.
+    generator.codes[1] = torch.eye(8)[:5]
+    generator.codes[0].fill_(100)
+    placed = generator.place(torch.randn(400, 8), torch.ones(400, dtype=torch.int64))
+    assert torch.allclose(placed.norm(dim=1), torch.ones(400), atol=1e-4)
+    used = (placed > 1e-4).sum(1)
+    assert used.max() == 2
+    assert (placed.max(0).values > 0.9).sum() == 5  # every code is met, and nearly alone at times
+    assert ((placed > 0.3).sum(1) == 2).float().mean() > 0.3
+
+
+def test_only_as_many_codes_as_a_class_has_are_used():
+    generator = Generator(CODED)
+    generator.code_spread.zero_()
+    generator.codes[2] = torch.eye(8)[:5]
+    generator.code_counts.copy_(torch.tensor([5, 5, 2]))
+    placed = generator.place(torch.randn(200, 8), torch.full((200,), 2))
+    assert placed[:, 2:].abs().max() == 0
+    assert placed[:, :2].abs().max() > 0.9
+
+
+def test_remembered_codes_are_the_latest_and_their_spread_is_followed():
+    generator = Generator(CODED)
+    before = generator.codes.clone()
+    mean, log_variance = torch.randn(2, 8), torch.full((2, 8), -2.0)
+    for _ in range(300):
+        generator.remember(torch.tensor([0, 2]), torch.tensor([4, 1]), mean, log_variance)
+    assert torch.equal(generator.codes[0, 4], mean[0])
+    assert torch.equal(generator.codes[2, 1], mean[1])
+    assert torch.equal(generator.codes[1], before[1])
+    assert torch.allclose(generator.code_spread, torch.full((8,), -1.0).exp(), atol=0.01)

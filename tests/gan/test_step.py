@@ -5,7 +5,9 @@ from ganaug.gan.networks import NetworkShape
 from ganaug.gan.step import Batch, Trainer
 from ganaug.recipe import load_recipe
 
-SHAPE = NetworkShape(16, 3, 2, latent_dim=8, generator_channels=8, discriminator_channels=8, max_channels=16)
+SHAPE = NetworkShape(
+    16, 3, 2, latent_dim=8, generator_channels=8, discriminator_channels=8, max_channels=16, codes=4
+)
 
 
 def trainer(**changes):
@@ -19,7 +21,7 @@ def trainer(**changes):
 @pytest.fixture
 def batch():
     images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return Batch(images, torch.arange(8) % 2)
+    return Batch(images, torch.arange(8) % 2, torch.arange(8) // 2)
 
 
 def moved(network, before):
