@@ -19,6 +19,7 @@ from torch.nn import functional
 __all__ = ["Discriminator", "Discriminators", "Encoder", "Generator", "NetworkShape", "stage_channels"]
 
 BASE = 4  # side of the smallest feature map
+NEIGHBOURS = 5  # codes that a code is mixed with, as in SMOTE
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,9 @@ class Generator(nn.Module):
 
     Noise becomes a code, and a code an image. With few images a normal prior has holes, codes that no image was ever
     encoded near, and what is decoded there is no image of its class. So the prior may be made of the training images'
-    own codes, as in the VampPrior (Tomczak & Welling 2017, 1705.07120): two of a class, mixed along the arc between
-    them as far as the noise says (DeVries & Taylor 2017, 1702.05538), and spread as encoding spreads them.
+    own codes, as in the VampPrior (Tomczak & Welling 2017, 1705.07120): a code and one of its nearest of the same class,
+    mixed along the arc between them as SMOTE mixes (Chawla et al. 2002, 1106.1813), and spread as encoding spreads
+    them. Mixing any two of a class gave hands with the fingers of both.
     """
 
     def __init__(self, shape: NetworkShape) -> None:
@@ -108,12 +110,25 @@ class Generator(nn.Module):
         """Codes (N, latent_dim) for standard normal `noise` of that shape: the noise itself, where no codes are kept."""
         if not self.shape.codes:
             return noise
-        one, other, angle = torch.special.ndtr(noise[:, :3].float()).clamp(1e-6, 1 - 1e-6).unbind(1)
+        which, near, angle = torch.special.ndtr(noise[:, :3].float()).clamp(1e-6, 1 - 1e-6).unbind(1)
         counts = self.code_counts[labels]
-        first, second = (one * counts).long(), (other * counts).long()
-        angle = torch.where(first == second, 0.0, angle * math.pi / 2)[:, None]
-        arc = angle.cos() * self.codes[labels, first] + angle.sin() * self.codes[labels, second]
+        chosen = (which * counts).long()
+        first = self.codes[labels, chosen]
+        second = self._neighbour(first, labels, chosen, near)
+        angle = (angle * math.pi / 2)[:, None]
+        # A class with a single code has no neighbour: nothing to mix.
+        arc = torch.where(counts[:, None] > 1, angle.cos() * first + angle.sin() * second, first)
         return arc + self.code_spread * noise
+
+    def _neighbour(self, codes: Tensor, labels: Tensor, chosen: Tensor, near: Tensor) -> Tensor:
+        """For each of `codes`, number `chosen` of its class, one of the nearest others of that class: which, `near` in (0, 1) says."""
+        distances = (self.codes[labels] - codes[:, None]).square().sum(2)
+        numbers = torch.arange(self.shape.codes, device=codes.device)
+        distances[(numbers >= self.code_counts[labels][:, None]) | (numbers == chosen[:, None])] = torch.inf
+        nearest = distances.topk(min(NEIGHBOURS, self.shape.codes), largest=False).indices
+        known = (self.code_counts[labels] - 1).clamp(1, nearest.shape[1])
+        picked = nearest.gather(1, (near * known).long()[:, None]).squeeze(1)
+        return self.codes[labels, picked]
 
     @torch.no_grad()
     def remember(self, labels: Tensor, slots: Tensor, mean: Tensor, log_variance: Tensor) -> None:

@@ -101,3 +101,23 @@ def test_remembered_codes_are_the_latest_and_their_spread_is_followed():
     assert torch.equal(generator.codes[2, 1], mean[1])
     assert torch.equal(generator.codes[1], before[1])
     assert torch.allclose(generator.code_spread, torch.full((8,), -1.0).exp(), atol=0.01)
+
+
+def test_a_code_is_mixed_with_its_nearest_and_never_with_the_far():
+    shape = NetworkShape(16, 1, 1, latent_dim=8, generator_channels=4, discriminator_channels=4, max_channels=8, codes=12)
+    generator = Generator(shape)
+    generator.code_spread.zero_()
+    near, far = torch.zeros(6, 8), torch.zeros(6, 8)
+    near[:, 0], far[:, 4] = 1, 50  # two groups of six: each code has its five neighbours in its own
+    near[:, 1:4] += 0.1 * torch.randn(6, 3)
+    generator.codes[0] = torch.cat([near, far])
+    placed = generator.place(torch.randn(300, 8), torch.zeros(300, dtype=torch.int64))
+    assert ((placed[:, 0] > 0.5) ^ (placed[:, 4] > 25)).all()
+
+
+def test_a_class_with_a_single_code_stays_there():
+    generator = Generator(CODED)
+    generator.code_spread.zero_()
+    generator.code_counts.fill_(1)
+    placed = generator.place(torch.randn(20, 8), torch.full((20,), 1))
+    assert torch.allclose(placed, generator.codes[1, 0].expand(20, 8))
