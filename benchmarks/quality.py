@@ -27,7 +27,7 @@ from ganaug.data import LabelledImages, read_images
 from ganaug.evidence.classifier import accuracy, synthetic_only_accuracy, train_classifier
 from ganaug.evidence.comparison import compare
 from ganaug.fitting import fit
-from ganaug.measures import sharpness, spread
+from ganaug.measures import nearest_images, sharpness, spread
 from ganaug.pictures import save_picture
 from ganaug.recipe import Recipe
 from ganaug.workflow import preview
@@ -47,6 +47,16 @@ def few_of_each(data: LabelledImages, count: int, most_rest: int, seed: int) -> 
 
 def class_ratio(measure, synthetic: dict[int, torch.Tensor], real: LabelledImages) -> list[float]:
     return [measure(images) / measure(real.images[real.labels == label]) for label, images in synthetic.items()]
+
+
+def by_label(data: LabelledImages) -> dict[int, torch.Tensor]:
+    return {label: data.images[data.labels == label] for label in range(len(data.class_names))}
+
+
+def nearness(images: dict[int, torch.Tensor], real: LabelledImages) -> float:
+    """Median distance of an image to the nearest training image of its class, pixel by pixel."""
+    found = [nearest_images(shown, real.images[real.labels == label])[1] for label, shown in images.items()]
+    return float(torch.cat(found).median())
 
 
 def one_seed(given: argparse.Namespace, recipe: Recipe, seed: int) -> dict:
@@ -80,6 +90,8 @@ def one_seed(given: argparse.Namespace, recipe: Recipe, seed: int) -> dict:
         "chance": 1 / count,
         "spread_ratio": [sum(spreads) / count, min(spreads), max(spreads)],
         "sharpness_ratio": [sum(sharps) / count, min(sharps), max(sharps)],
+        # 1: as far from the training images as unseen real ones are; near 0: copies
+        "nearest_ratio": nearness(synthetic, real) / nearness(by_label(held), real),
         "scores": bank.manifest.scores,
         "best_kimg": bank.manifest.kimg,
         "kimg": bank.recipe.kimg,

@@ -7,12 +7,13 @@ The house, from the floor up; each part imports only from parts above it in this
 
     errors.py      GanaugError and its children: what was got, what was wanted, what to do
     recipe.py      what a recipe may say: typed, validated; YAML in, resolved YAML out
+    output.py      where results are written, and never over what the user has
     measures/      tensors only: features, kernel distance, coverage, nearest image, sharpness and spread
     data/          real labelled images in: folders, CSV files and any user's dataset read below its transform
     gan/           tensors only: networks, losses, augmentation, EMA, the training step, the loop, its checkpoint
     tasks/         what is particular to a kind of label: how items are read, which networks, how samples are labelled
     bank.py        GeneratorBank: sample, save, load; manifest.py, what it says of itself
-    fitting.py     dataset + recipe -> bank, and the run folder
+    fitting.py     dataset + recipe -> bank; planning.py, what is settled before; run_folder.py, what tells how it went
     pool.py        bank -> samples on disk, memory-mapped
     dataset.py     GanAugmented; ratios.py, how many samples of which class in which epoch; matching.py, whose classes
                    are whose; batches.py, batches with a fixed real share

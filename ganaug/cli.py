@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
 from ganaug import __version__
-from ganaug.errors import GanaugError, OutputError, RecipeError
+from ganaug.errors import GanaugError, RecipeError
 
 app = typer.Typer(
     name="ganaug",
     help="Train class-conditional GANs on your own few images, mix their samples in, and learn whether it helps.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -37,65 +37,57 @@ class ExportFormat(str, Enum):
 
 Bank = Annotated[Path, typer.Argument(metavar="BANK", help="A bank, NAME.ganaug.", show_default=False)]
 Data = Annotated[Path, typer.Option("--data", help="Folder with a folder for each class, or a CSV of path and label.")]
-OptionalData = Annotated[Optional[Path], typer.Option("--data", help="The training images: a folder or a CSV.")]
-Classes = Annotated[Optional[str], typer.Option("--classes", metavar="A,B", help="Class names; all by default.")]
+OptionalData = Annotated[Path | None, typer.Option("--data", help="The training images: a folder or a CSV.")]
+Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B", help="Class names; all by default.")]
+OnBadFile = Annotated[OnBad, typer.Option(help="An image that cannot be read: stop, or skip and count it.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")]
 ExistOk = Annotated[bool, typer.Option("--exist-ok", help="Write where something is already.")]
 
 
 @app.command()
 def fit(
-    data: Data = Path("."),
+    data: OptionalData = None,
     classes: Classes = None,
-    recipe: Annotated[Optional[str], typer.Option(help="A shipped name, such as classify-32, or a YAML file.")] = None,
-    settings: Annotated[Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="A setting, as gan.r1=0.5.")] = None,
-    out: Annotated[Optional[Path], typer.Option(help="The bank to write; default CLASSES.ganaug.")] = None,
-    kimg: Annotated[Optional[float], typer.Option(help="Budget in thousands of real images shown.")] = None,
-    minutes: Annotated[Optional[float], typer.Option(help="Budget in minutes, turned into kimg by a probe.")] = None,
-    batch: Annotated[Optional[int], typer.Option(help="Real images a step.")] = None,
-    seed: Annotated[Optional[int], typer.Option(help="Of weights, noise and order.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="A shipped name, such as classify-32, or a YAML file.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting, as gan.r1=0.5.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The bank to write; default CLASSES.ganaug.")] = None,
+    kimg: Annotated[float | None, typer.Option(help="Budget in thousands of real images shown.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget in minutes, turned into kimg by a probe.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Real images a step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, noise and order.")] = None,
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
-    on_bad: Annotated[OnBad, typer.Option(help="An unreadable file: stop, or skip and count it.")] = OnBad.stop,
+    on_bad: OnBadFile = OnBad.stop,
     exist_ok: ExistOk = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and the plan, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved recipe and the plan, and stop.")
+    ] = False,
 ) -> None:
     """Train generators on your images: data -> bank."""
-    from ganaug import fitting
-    from ganaug.recipe import load_recipe
-    from ganaug.workflow import bank_path, ready_bank
+    from ganaug.fitting import fit_plan
+    from ganaug.planning import plan_fit
+    from ganaug.recipe import Recipe, load_recipe
+    from ganaug.workflow import bank_path, check_bank_path
 
-    names = _split(classes)
-    goal = out if out is not None else bank_path(data, names)
+    changes = _settings(settings)
+    said = (Recipe() if recipe is None else load_recipe(recipe)).replace(changes).data
+    source = data if data is not None else Path(said.path or ".")
+    names = _split(classes) or said.classes
+    goal = out if out is not None else bank_path(source, names)
     run_dir = goal.with_suffix(".run")
     if not dry_run:
-        ready_bank(goal, run_dir, data=data, exist_ok=exist_ok or resume)
-    chosen: Any = recipe
-    resumed = fitting.resumed_recipe(run_dir) if resume else None
-    if resumed is not None:
-        chosen = resumed
-        _say(f"going on from the last checkpoint in {run_dir}, with its recipe")
-    elif recipe is None:
-        chosen, why = fitting.choose_recipe(data)
-        _say(f"recipe: {chosen} ({why})")
-    if resume and resumed is None:
-        _say(f"{run_dir} holds no checkpoint yet; starting afresh")
-    plan = fitting.plan_fit(
-        data,
-        classes=names,
-        recipe=load_recipe(chosen).replace(_settings(settings)),
-        seed=seed,
-        kimg=kimg,
-        minutes=minutes,
-        batch=batch,
-        device=device,
-        on_bad=on_bad.value,
-    )
+        check_bank_path(goal, run_dir, data=source, exist_ok=exist_ok, resume=resume)
+    plan = plan_fit(
+        source, classes=names, recipe=recipe, settings=changes, seed=seed, kimg=kimg, minutes=minutes, batch=batch,
+        device=device, on_bad=on_bad.value, run_dir=run_dir, resume=resume,
+    )  # fmt: skip
     _say(*plan.lines())
     if dry_run:
-        typer.echo(plan.recipe.to_yaml())
+        typer.echo(plan.recipe.to_yaml(), nl=False)
         return
-    bank = fitting.fit_plan(plan, run_dir=run_dir, resume=resume)
+    bank = fit_plan(plan)
     bank.save(goal)
     _say(f"wrote {goal} (fidelity {bank.manifest.scores['score']:.2f}); samples, log and curves are in {run_dir}")
 
@@ -125,16 +117,18 @@ def preview(
     classes: Classes = None,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("preview.png"),
+    on_bad: OnBadFile = OnBad.stop,
     exist_ok: ExistOk = False,
 ) -> None:
     """Draw a labelled grid: synthetic images beside their nearest training images and beside real ones."""
     from ganaug.bank import load
+    from ganaug.output import check_file
     from ganaug.pictures import save_picture
     from ganaug.workflow import preview as draw
 
-    if out.exists() and not exist_ok:
-        raise OutputError(f"{out} exists already; choose another --out, or add --exist-ok")
-    save_picture(draw(load(bank), data=data, classes=_split(classes), seed=seed), out)
+    check_file(out, exist_ok=exist_ok)
+    picture = draw(load(bank), data=data, classes=_split(classes), seed=seed, on_bad=on_bad.value)
+    save_picture(picture, out)
     _say(f"wrote {out}")
 
 
@@ -149,14 +143,16 @@ def inspect(
     if as_json:
         typer.echo(manifest.model_dump_json(indent=2))
         return
+    numbered = zip(manifest.class_names, manifest.label_numbers, strict=True)
+    versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
     rows = {
         "task": manifest.task,
-        "classes": ", ".join(f"{name} ({label})" for name, label in zip(manifest.class_names, manifest.label_numbers)),
+        "classes": ", ".join(f"{name} ({label})" for name, label in numbered),
         "images": f"{manifest.shape['resolution']} px, {'grey' if manifest.shape['image_channels'] == 1 else 'colour'}",
         "trained on": f"{len(manifest.train_fingerprints)} images, {manifest.kimg:.1f} kimg",
         "held back": f"{len(manifest.held_back_fingerprints)} images",
         "scores": ", ".join(f"{name} {value:.3f}" for name, value in manifest.scores.items()),
-        "made": f"{manifest.created} by " + ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
+        "made": f"{manifest.created} by {versions}",
         "verdict": manifest.verdict.sentence if manifest.verdict else "none yet; ask with: ganaug compare",
     }
     for name, value in rows.items():
@@ -168,13 +164,19 @@ def compare(
     bank: Bank,
     data: Data = Path("."),
     classes: Classes = None,
-    val: Annotated[Optional[Path], typer.Option(help="Images the bank was not fitted on: ratios are chosen on them.")] = None,
-    test: Annotated[Optional[Path], typer.Option(help="Images the bank was not fitted on: the answer comes from them.")] = None,
-    ratios: Annotated[Optional[str], typer.Option(metavar="R,R", help="Synthetic per real image, as 0.5,1.")] = None,
-    seeds: Annotated[Optional[int], typer.Option(help="Trainings of each arm.")] = None,
-    minutes: Annotated[Optional[float], typer.Option(help="Budget of the refit, where one is needed.")] = None,
+    val: Annotated[
+        Path | None, typer.Option(help="Images the bank was not fitted on: ratios are chosen on them.")
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="Images the bank was not fitted on: the answer comes from them.")
+    ] = None,
+    ratios: Annotated[str | None, typer.Option(metavar="R,R", help="Synthetic per real image, as 0.5,1.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Trainings of each arm.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget of the refit, where one is needed.")] = None,
     device: Device = "auto",
-    out: Annotated[Optional[Path], typer.Option(help="A JSON file for all figures.")] = None,
+    on_bad: OnBadFile = OnBad.stop,
+    out: Annotated[Path | None, typer.Option(help="A JSON file for all figures.")] = None,
+    exist_ok: ExistOk = False,
 ) -> None:
     """Does it help? Train with and without synthetic images, and keep the verdict in the bank."""
     import json
@@ -183,9 +185,12 @@ def compare(
 
     from ganaug.bank import load
     from ganaug.evidence.comparison import compare as ask
-    from ganaug.workflow import write_text
+    from ganaug.output import check_file, check_writable, write_text
 
     loaded = load(bank)
+    check_writable(bank)
+    if out is not None:
+        check_file(out, exist_ok=exist_ok)
     found = ask(
         data,
         loaded,
@@ -196,6 +201,7 @@ def compare(
         seeds=seeds,
         minutes=minutes,
         device=device,
+        on_bad=on_bad.value,
         report=_say,
     )
     Console().print(found.table())
@@ -255,7 +261,9 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False) -> None:
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
     pass
 
 
@@ -293,16 +301,33 @@ def _say(*lines: str) -> None:
         typer.echo(line, err=True)
 
 
+_CANNOT_PARSE = typer.BadParameter.__bases__[0]  # the parser's own UsageError, whose module Typer has moved before
+
+
 def main() -> None:
-    """The console script."""
+    """The console script: every failure is one line on stderr."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: _say("warning: " + " ".join(str(message).split()))
+        sys.exit(_run(sys.argv[1:] or ["--help"]))
+
+
+def _run(arguments: list[str]) -> int:
     try:
-        app()
+        code = app(arguments, prog_name="ganaug", standalone_mode=False) or 0
     except GanaugError as error:
-        sys.exit(_failed(str(error)))
-    except KeyboardInterrupt:
-        sys.exit(_failed("stopped; a fit goes on from its last snapshot with --resume", 130))
+        return _failed(str(error))
+    except _CANNOT_PARSE as error:
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context is not None else "ganaug"
+        return _failed(f"{error.format_message()} (see: {where} --help)", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
     except OSError as error:  # a full disk, a file taken away meanwhile
-        sys.exit(_failed(str(error)))
+        return _failed(str(error))
+    if code == 130:  # Typer turns an interrupt into this code
+        goes_on = "; the same command with --resume goes on from the last snapshot" if arguments[0] == "fit" else ""
+        return _failed(f"stopped{goes_on}", 130)
+    return int(code)
 
 
 def _failed(message: str, code: int = 1) -> int:

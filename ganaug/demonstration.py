@@ -19,9 +19,10 @@ from ganaug.evidence.classifier import synthetic_only_accuracy
 from ganaug.evidence.comparison import Comparison, compare
 from ganaug.exporting import export
 from ganaug.fitting import fit
+from ganaug.output import check_folder, make_folder, write_text
 from ganaug.pictures import save_picture
 from ganaug.recipe import load_recipe
-from ganaug.workflow import preview, ready_folder, write_text
+from ganaug.workflow import preview
 
 __all__ = ["demo"]
 
@@ -30,13 +31,14 @@ MINUTES = 1.2  # of fitting
 
 
 def demo(out: str | Path = "ganaug-demo", *, exist_ok: bool = False, say: Callable[[str], None] = print) -> Path:
-    """Fit, look, compare, wrap and export on scikit-learn's digits; returns the folder, whose README.md tells the result.
+    """Fit, look, compare, wrap and export on scikit-learn's digits; returns the folder, whose README.md tells it all.
 
     The digits are 1,797 real scans of 8x8 pixels from 43 people (UCI, Alpaydin & Kaynak 1998). 20 a class are trained
     on and all others decide.
     """
     began = time.perf_counter()
-    folder = ready_folder(Path(out), exist_ok=exist_ok)
+    check_folder(Path(out), exist_ok=exist_ok)
+    folder = make_folder(Path(out))
     say("1/5 writing real handwritten digits, 20 of each, as a user would have them")
     train, test = write_digits(folder / "digits")
     recipe = load_recipe("classify-16").replace({"minutes": MINUTES})

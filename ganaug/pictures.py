@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,9 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ganaug.errors import OutputError
+from ganaug.output import written_beside
 
-__all__ = ["Panel", "draw_curves", "draw_grid", "save_picture"]
+__all__ = ["Panel", "as_picture", "draw_curves", "draw_grid", "save_picture"]
 
 Panel = tuple[str, Mapping[str, Tensor]]
 """A heading, and for each row's name its images NCHW uint8."""
@@ -41,13 +40,15 @@ def draw_grid(panels: Sequence[Panel], *, columns: int = 8, least: int = 64) -> 
         pen.text((left, 9), _shortened(heading, font, width), _FAINT, font)
         for row, name in enumerate(rows):
             for column, image in enumerate(panel[name][:columns]):
-                shown = _as_pil(image).resize((cell, cell), Image.Resampling.NEAREST)
+                shown = as_picture(image).convert("RGB").resize((cell, cell), Image.Resampling.NEAREST)
                 picture.paste(shown, (left + column * (cell + 2), 34 + row * (cell + 4)))
         left += width + _GAP
     return picture
 
 
-def draw_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, horizontal: str, mark: float | None = None) -> Image.Image:
+def draw_curves(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, horizontal: str, mark: float | None = None
+) -> Image.Image:
     """One small chart for each of `curves` (name to x and y); a dashed line at `mark`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -70,24 +71,17 @@ def draw_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def save_picture(picture: Image.Image, path: Path) -> Path:
-    """Write a PNG beside `path` and rename it.
-
-    Raises:
-        OutputError: the folder cannot be written to.
-    """
-    beside = path.with_name(path.name + ".part")
-    try:
-        picture.save(beside, "PNG")
-        os.replace(beside, path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}); choose another --out") from error
-    return path
-
-
-def _as_pil(image: Tensor) -> Image.Image:
+def as_picture(image: Tensor) -> Image.Image:
+    """An image CHW uint8, grey or RGB, as PIL has it."""
     array = image.permute(1, 2, 0).numpy()
-    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).convert("RGB")
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
+def save_picture(picture: Image.Image, path: Path) -> Path:
+    """Write a PNG beside `path` and rename it; an OutputError where that cannot be."""
+    with written_beside(path) as beside:
+        picture.save(beside, "PNG")
+    return path
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:

@@ -3,55 +3,101 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
-import os
+import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from ganaug.errors import OutputError
+from ganaug.data import LabelledImages
+from ganaug.errors import DataError, OutputError
 from ganaug.gan.loop import Snapshot
+from ganaug.output import MARK, make_folder, write_text
 from ganaug.pictures import draw_curves, draw_grid, save_picture
-from ganaug.recipe import Recipe
+from ganaug.recipe import Recipe, load_recipe
 
 __all__ = ["RunFolder"]
 
+_OURS = ("checkpoint-*.safetensors", "curves-*.png", "images.json", "log-*.csv", "recipe.yaml", "samples-*.png")
+_CURVES_EVERY = 20.0  # seconds; a drawing takes one, and snapshots may follow each other faster
+_MOST_ROWS = 100  # classes in a grid
+
 
 class RunFolder:
-    """Everything of a fit but its bank; a person looks here to see what happened."""
+    """Everything of a fit but its bank; a person looks here to see what happened. Nothing is written before `start`."""
 
-    def __init__(self, path: Path, recipe: Recipe) -> None:
-        """Make the folder if need be and write `recipe.yaml` into it.
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._drawn = time.monotonic()
+
+    def start(self, recipe: Recipe, data: LabelledImages) -> None:
+        """Make the folder for a fit from its beginning: what an earlier one left is taken away.
 
         Raises:
             OutputError: it cannot be written to.
         """
-        self.path = path
+        make_folder(self.path)
+        self._remove()
+        write_text(self.path / "images.json", json.dumps(_told(data), indent=2, ensure_ascii=False))
+        write_text(self.path / "recipe.yaml", recipe.to_yaml())
+
+    def discard(self) -> None:
+        """Take the folder away where a fit ended before its first checkpoint: there is nothing to look at."""
+        if not self.can_go_on() and self.path.is_dir():
+            self._remove()
+            if [entry.name for entry in self.path.iterdir()] == [MARK]:
+                (self.path / MARK).unlink()
+                self.path.rmdir()
+
+    def can_go_on(self) -> bool:
+        """Whether a fit left a checkpoint here."""
+        return any(self.path.glob("checkpoint-*.safetensors"))
+
+    def recipe(self) -> Recipe:
+        """The recipe, as resolved, of the fit that was started here."""
+        return load_recipe(self.path / "recipe.yaml")
+
+    def check_images(self, data: LabelledImages) -> None:
+        """Make sure that these are the images and the classes of the fit that was started here.
+
+        Raises:
+            DataError: they are not, and the generators would learn other classes than they have learned so far.
+        """
         try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{path} cannot be made ({error.strerror}); choose another --out") from error
-        self._write("recipe.yaml", recipe.to_yaml())
+            before = json.loads((self.path / "images.json").read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.path / 'images.json'} cannot be read ({error}); choose another --out") from error
+        if before != _told(data):
+            raise DataError(
+                f"the fit in {self.path} was started on other images or classes; give the same --data and --classes, "
+                "or choose another --out"
+            )
 
     def checkpoint(self, name: str) -> Path:
         """Where the checkpoint of the network pair `name` lies."""
         return self.path / f"checkpoint-{name}.safetensors"
 
-    def record(self, name: str, history: Sequence[Snapshot], synthetic: Mapping[str, Tensor], real: Mapping[str, Tensor]) -> None:
-        """Write the grid of the last snapshot, and the log and the curves of all; both mappings are class to NCHW uint8."""
-        last = history[-1]
-        panels = [("real", real), (f"synthetic, {last.kimg:.0f} kimg", synthetic)]
-        save_picture(draw_grid(panels), self.path / f"samples-{name}-{last.step:06d}.png")
-        columns = ["step", "kimg", "seconds", "score", *_measures(history)]
-        rows = [
-            {"step": s.step, "kimg": s.kimg, "seconds": round(s.seconds, 2), "score": s.score, **s.measures} for s in history
+    def record(
+        self, name: str, history: Sequence[Snapshot], synthetic: Mapping[str, Tensor], real: Mapping[str, Tensor]
+    ) -> None:
+        """Write the grid of the last snapshot and the log of all; both mappings are class to NCHW uint8."""
+        last, rows = history[-1], list(real)[:_MOST_ROWS]
+        panels = [
+            ("real", {row: real[row] for row in rows}),
+            (f"synthetic, {last.kimg:.1f} kimg", {row: synthetic[row] for row in rows}),
         ]
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-        self._write(f"log-{name}.csv", text.getvalue())
+        save_picture(draw_grid(panels), self.path / f"samples-{name}-{last.step:06d}.png")
+        write_text(self.path / f"log-{name}.csv", _log(history))
+        if time.monotonic() - self._drawn > _CURVES_EVERY:
+            self.draw(name, history)
+
+    def draw(self, name: str, history: Sequence[Snapshot]) -> None:
+        """Draw the curves of all that was measured."""
+        self._drawn = time.monotonic()
         best = max(history, key=lambda snapshot: snapshot.score)
         curves = {"score (the best is kept)": ([s.kimg for s in history], [s.score for s in history])}
         for measure in _measures(history):
@@ -59,14 +105,30 @@ class RunFolder:
             curves[measure.replace("_", " ")] = ([s.kimg for s in seen], [s.measures[measure] for s in seen])
         save_picture(draw_curves(curves, horizontal="kimg", mark=best.kimg), self.path / f"curves-{name}.png")
 
-    def _write(self, name: str, text: str) -> None:
-        path = self.path / name
-        beside = path.with_name(name + ".part")
+    def _remove(self) -> None:
         try:
-            beside.write_text(text, "utf-8")
-            os.replace(beside, path)
+            for pattern in _OURS:
+                for path in self.path.glob(pattern):
+                    path.unlink()
         except OSError as error:
-            raise OutputError(f"{path} cannot be written ({error.strerror}); choose another --out") from error
+            raise OutputError(f"{path} cannot be replaced ({error.strerror}); choose another --out") from error
+
+
+def _told(data: LabelledImages) -> dict[str, Any]:
+    """What tells one set of images from another."""
+    digest = hashlib.sha256(json.dumps([data.fingerprints, data.labels.tolist()]).encode()).hexdigest()
+    return {"classes": dict(zip(data.class_names, data.counts(), strict=True)), "digest": digest[:32]}
+
+
+def _log(history: Sequence[Snapshot]) -> str:
+    """A CSV of a row for each snapshot."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, ["step", "kimg", "seconds", "score", *_measures(history)], restval="")
+    writer.writeheader()
+    for snapshot in history:
+        told = {"step": snapshot.step, "kimg": snapshot.kimg, "seconds": round(snapshot.seconds, 2)}
+        writer.writerow({**told, "score": snapshot.score, **snapshot.measures})
+    return text.getvalue()
 
 
 def _measures(history: Sequence[Snapshot]) -> list[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,28 +15,25 @@ from PIL import Image
 
 from ganaug.adapters import torchvision as torchvision_adapter
 from ganaug.bank import GeneratorBank
-from ganaug.data import LabelledImages, safe_stem
-from ganaug.errors import OutputError
+from ganaug.data import LabelledImages, choose_classes, safe_stem
+from ganaug.data.folders import list_images
+from ganaug.errors import BankError, LeakError, OutputError
 from ganaug.evidence.comparison import Comparison, compare
+from ganaug.evidence.parts import hold_back, read
 from ganaug.exporting import export
 from ganaug.fitting import fit
+from ganaug.gan.device import resolve_device
 from ganaug.measures import nearest_images
-from ganaug.pictures import Panel, draw_grid, save_picture
+from ganaug.output import check_file, check_folder, check_writable, make_folder, write_text
+from ganaug.pictures import Panel, as_picture, draw_grid, save_picture
+from ganaug.planning import OnBad
 from ganaug.recipe import Recipe, load_recipe
 from ganaug.tasks import get_task
 
-__all__ = [
-    "RunResult",
-    "bank_path",
-    "preview",
-    "ready_bank",
-    "ready_folder",
-    "run",
-    "sample_to_folder",
-    "write_text",
-]
+__all__ = ["RunResult", "bank_path", "check_bank_path", "preview", "run", "sample_to_folder"]
 
 Say = Callable[[str], None]
+_CHUNK = 256  # samples in memory at a time
 
 
 def sample_to_folder(
@@ -52,49 +49,53 @@ def sample_to_folder(
 
     Raises:
         OutputError: `out` holds something and `exist_ok` is not given, or cannot be written to.
-        BankError: a class is not in the bank.
+        DataError: a class is not in the bank, or is named twice.
+        BankError: `num` or `seed` is out of range.
     """
-    goal = Path(out)
-    names = list(classes) if classes is not None else list(bank.class_names)
-    samples = {name: bank.sample(name, num, seed=seed) for name in names}
-    ready_folder(goal, exist_ok=exist_ok)
+    names = choose_classes(bank.class_names, classes)
+    check_folder(Path(out), exist_ok=exist_ok)
+    if num < 1:
+        raise BankError(f"num is {num}; give the number of images wanted of each class, 1 or more")
+    bank.sample(names[0], 1, seed=seed, start=num - 1)  # what is wrong shows before anything is written
     folders = []
-    for name, images in samples.items():
+    goal = make_folder(Path(out))
+    for name in names:
         folder = goal / safe_stem(name)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"{folder} cannot be made ({error.strerror}); choose another --out") from error
-        for index, image in enumerate(images):
-            array = image.permute(1, 2, 0).numpy()
-            save_picture(Image.fromarray(array[..., 0] if array.shape[2] == 1 else array), folder / f"{index:06d}.png")
+        for start in range(0, num, _CHUNK):
+            images = bank.sample(name, min(_CHUNK, num - start), seed=seed, start=start)
+            for index, image in enumerate(images, start):
+                save_picture(as_picture(image), folder / f"{index:06d}.png")
         folders.append(folder)
     return folders
 
 
 def preview(
-    bank: GeneratorBank, *, data: Any = None, classes: Sequence[str] | None = None, columns: int = 8, seed: int = 0
+    bank: GeneratorBank,
+    *,
+    data: Any = None,
+    classes: Sequence[str] | None = None,
+    columns: int = 8,
+    seed: int = 0,
+    on_bad: OnBad = "stop",
 ) -> Image.Image:
     """A labelled grid: synthetic images, and with `data` (the training images) the nearest of them to each, and others.
 
     `data` is whatever `fit` takes; a copy shows itself as a synthetic image that equals its nearest real one.
     """
-    names = list(classes) if classes is not None else list(bank.class_names)
+    names = choose_classes(bank.class_names, classes)
     synthetic = {name: bank.sample(name, columns, seed=seed) for name in names}
     panels: list[Panel] = [("synthetic", synthetic)]
     if data is not None:
-        real = _as_bank_sees(bank, data, names)
+        real = read(data, bank, names, what="data", on_bad=on_bad)
         by_class = {name: real.images[real.labels == index] for index, name in enumerate(names)}
         nearest = {name: by_class[name][nearest_images(synthetic[name], by_class[name])[0]] for name in names}
-        panels += [("nearest training image to each", nearest), ("real", {name: by_class[name][:columns] for name in names})]
+        others = {name: images[:columns] for name, images in by_class.items()}
+        panels += [("nearest training image to each", nearest), ("real", others)]
     return draw_grid(panels, columns=columns)
-
-
-def _as_bank_sees(bank: GeneratorBank, data: Any, names: Sequence[str]) -> LabelledImages:
-    """The user's images in the size and the channels of the bank."""
-    colour = "grey" if bank.channels == 1 else "rgb"
-    recipe = bank.recipe.replace({"data.colour": colour})
-    return get_task(bank.task).read(data, recipe, classes=names)
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,9 @@ def run(
 ) -> RunResult:
     """Carry out a whole recipe: fit, compare, write the verdict, then export and train where the recipe says so.
 
+    The answer comes from images that nothing trains on: the recipe's `data.val`, or else a fifth of every class, which
+    is left out of all that follows and listed in `held-back.csv`, as the others are in `train.csv`.
+
     Args:
         recipe: a shipped name, a YAML file or a `Recipe`.
         data: training images; the recipe's `data.path` by default, else the current folder.
@@ -128,65 +132,94 @@ def run(
         exist_ok: write into `out` though it holds something.
         say: where lines of progress go.
     """
-    resolved = load_recipe(recipe)
-    source = Path(data if data is not None else resolved.data.path or ".")
+    resolved, where = load_recipe(recipe), resolve_device(device)
+    folder, source = Path(out), Path(data if data is not None else resolved.data.path or ".")
     chosen = classes if classes is not None else resolved.data.classes
-    folder = ready_folder(Path(out), exist_ok=exist_ok, apart_from=source)
-    bank_path = folder / "bank.ganaug"
+    check_folder(folder, exist_ok=exist_ok, apart_from=source)
+    split = _split(source, resolved, chosen)
+    _check_later_steps(resolved, folder, len(split.train.class_names), exist_ok)
+    make_folder(folder)
+    source, val = split.write(folder, say)
     say("fitting the generators")
-    bank = fit(source, classes=chosen, recipe=resolved, device=device, run_dir=folder / "bank.run")
-    bank.save(bank_path)
+    held_back = split.held.fingerprints
+    bank = fit(source, classes=chosen, recipe=resolved, device=where, run_dir=folder / "bank.run", held_back=held_back)
+    bank.save(folder / "bank.ganaug")
     save_picture(preview(bank, data=source), folder / "preview.png")
     say("comparing with and without synthetic images")
-    comparison = compare(source, bank, classes=chosen, val=resolved.data.val, device=device, report=say)
+    comparison = compare(source, bank, classes=chosen, val=val, device=where, report=say)
     bank = comparison.apply_to(bank)
-    bank.save(bank_path)
+    bank.save(folder / "bank.ganaug")
     write_text(folder / "comparison.json", json.dumps(comparison.to_dict(), indent=2))
     say(comparison.summary)
     exported = None
     if resolved.export is not None:
         exported = folder / resolved.export.out
-        export(bank, source, exported, ratio=resolved.export.ratio, seed=resolved.seed, exist_ok=exist_ok)
-        say(f"exported to {exported}")
+        ratio = resolved.export.ratio
+        say(str(export(bank, source, exported, ratio=ratio, classes=chosen, seed=resolved.seed, exist_ok=exist_ok)))
     trained = None
     if resolved.train is not None:
         say(f"training {resolved.train.model} at ratio {resolved.train.ratio}")
         trained = torchvision_adapter.train(
-            source, bank, resolved.train, val=resolved.data.val, classes=chosen, device=device, seed=resolved.seed,
+            source, bank, resolved.train, val=val, classes=chosen, device=where, seed=resolved.seed,
             out=folder / "classifier.safetensors", report=say,
         )  # fmt: skip
-    return RunResult(bank_path, comparison, exported, trained)
+    return RunResult(folder / "bank.ganaug", comparison, exported, trained)
 
 
-def ready_folder(path: Path, *, exist_ok: bool, apart_from: Path | None = None) -> Path:
-    """Make `path` if need be and make sure that it may be written into.
+@dataclass(frozen=True)
+class _Split:
+    """Images to train on, and images that nothing trains on."""
 
-    Raises:
-        OutputError: it holds something and `exist_ok` is not given, is the data itself, or cannot be written to.
-    """
-    if apart_from is not None and path.resolve() == apart_from.resolve():
-        raise OutputError(f"{path} is the data itself, which is never changed; choose another --out")
-    if path.exists() and not path.is_dir():
-        raise OutputError(f"{path} is a file, and a folder is wanted; choose another --out")
-    if path.is_dir() and any(path.iterdir()) and not exist_ok:
-        raise OutputError(f"{path} already holds something; choose another --out, or add --exist-ok")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be made ({error.strerror}); choose another --out") from error
-    if not os.access(path, os.W_OK):
-        raise OutputError(f"{path} cannot be written to; choose another --out")
-    return path
+    source: Path
+    val: Path | None
+    """Where the user has those; none where they are held back from `source`."""
+    train: LabelledImages
+    held: LabelledImages
+    files: dict[tuple[str, str], Path]
+    """The file of every image of `source`, by its fingerprint and class."""
+
+    def write(self, folder: Path, say: Say) -> tuple[Path, Path]:
+        """Paths of both parts; of what is held back here and of the rest, lists are written into `folder`."""
+        if self.val is not None:
+            return self.source, self.val
+        say(
+            f"no data.val in the recipe: {len(self.held)} of {len(self.held) + len(self.train)} images are held back "
+            f"for the answer, listed in {folder / 'held-back.csv'}"
+        )
+        return self._list(self.train, folder / "train.csv"), self._list(self.held, folder / "held-back.csv")
+
+    def _list(self, part: LabelledImages, path: Path) -> Path:
+        text = io.StringIO(newline="")
+        names = [part.class_names[label] for label in part.labels.tolist()]
+        files = [self.files[key].absolute() for key in zip(part.fingerprints, names, strict=True)]
+        csv.writer(text).writerows([("path", "label"), *zip(files, names, strict=True)])
+        write_text(path, text.getvalue())
+        return path
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write beside `path` and rename."""
-    beside = path.with_name(path.name + ".part")
-    try:
-        beside.write_text(text, "utf-8")
-        os.replace(beside, path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}); choose another --out") from error
+def _split(source: Path, recipe: Recipe, classes: Sequence[str] | None) -> _Split:
+    task = get_task(recipe.task)
+    files = list_images(source, classes=classes)
+    data = task.read(files, recipe, classes=classes)
+    names = [files.classes[number] for number in files.targets]
+    places = dict(zip(zip(data.fingerprints, names, strict=True), files.paths, strict=True))
+    if recipe.data.val is None:
+        parts = hold_back(data, several=False, seed=recipe.seed)
+        return _Split(source, None, parts.train, parts.score, places)
+    held = task.read(recipe.data.val, recipe, classes=classes, least=1)
+    if shared := len(set(held.fingerprints) & set(data.fingerprints)):
+        raise LeakError(
+            f"{shared} images of {recipe.data.val} are among those of {source} too; give others as data.val"
+        )
+    return _Split(source, Path(recipe.data.val), data, held, places)
+
+
+def _check_later_steps(recipe: Recipe, folder: Path, classes: int, exist_ok: bool) -> None:
+    """Find out before the long fit whether what comes after it can be done."""
+    if recipe.export is not None:
+        check_folder(folder / recipe.export.out, exist_ok=exist_ok)
+    if recipe.train is not None:
+        torchvision_adapter.build_model(recipe.train.model, recipe.train.weights, classes)
 
 
 def bank_path(data: Path, classes: Sequence[str] | None) -> Path:
@@ -198,20 +231,28 @@ def bank_path(data: Path, classes: Sequence[str] | None) -> Path:
     return Path(f"{safe_stem(name or 'bank')}.ganaug")
 
 
-def ready_bank(path: Path, run_dir: Path, *, data: Path, exist_ok: bool) -> None:
-    """Make sure before a long fit that its bank and its run folder can be written.
+def check_bank_path(path: Path, run_dir: Path, *, data: Path, exist_ok: bool, resume: bool = False) -> None:
+    """Make sure before a long fit that its bank and its run folder can be written; nothing is made.
 
     Raises:
-        OutputError: one exists and `exist_ok` is not given, the bank is a folder or the data, or its folder cannot be written to.
+        OutputError: one exists and neither `exist_ok` nor `resume` is given, the bank is a folder, the data or another
+            kind of file, or its folder cannot be written to.
     """
-    if path.is_dir() or path.resolve() == data.resolve():
-        raise OutputError(f"{path} is {'a folder' if path.is_dir() else 'the data'}; give --out a file, as pets.ganaug")
-    for made in (path, run_dir):
-        if made.exists() and not exist_ok:
-            raise OutputError(f"{made} exists already; choose another --out, add --exist-ok, or go on with --resume")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass  # root may pass os.access and still fail, as on a read-only disk
-    except OSError as error:
-        raise OutputError(f"{path.parent} cannot be written to ({error.strerror}); choose another --out") from error
+    if path.suffix == ".run":
+        raise OutputError(
+            f"{path} would be the folder of the fit's pictures and log; give --out a file, as pets.ganaug"
+        )
+    if path.resolve() == data.resolve():
+        raise OutputError(f"{path} is the data, which is never changed; give --out a file, as pets.ganaug")
+    check_file(path, exist_ok=exist_ok or resume)
+    if path.exists():
+        try:
+            GeneratorBank.load(path)
+        except BankError as error:
+            raise OutputError(
+                f"{path} exists and is not a bank, so it is not replaced; choose another --out"
+            ) from error
+    if run_dir.exists() and not (exist_ok or resume):
+        raise OutputError(f"{run_dir} exists already; choose another --out, add --exist-ok, or go on with --resume")
+    check_folder(run_dir, exist_ok=True)
+    check_writable(path)

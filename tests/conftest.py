@@ -1,8 +1,9 @@
 """Shared by all tests: a bank without training, a folder of drawn images, a cache of the test's own."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from ganaug import cli, measures
 from ganaug.bank import GeneratorBank, Manifest
 from ganaug.gan.networks import Generator, NetworkShape
-from ganaug.recipe import Recipe
+from ganaug.recipe import Recipe, load_recipe
 
 MakeBank = Callable[..., GeneratorBank]
 
@@ -85,3 +87,52 @@ def image_folder(tmp_path: Path) -> Path:
 def pets(image_folder: Path) -> ImageFolder:
     """The image folder as tensors of 16 x 16 px."""
     return ImageFolder(str(image_folder), transform=v2.Compose([v2.Resize((16, 16)), v2.ToImage()]))
+
+
+@pytest.fixture
+def tiny_recipe(monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """16 px, 4 steps of 16 images, 2 snapshots, the smallest networks; fits by it take a second."""
+    original = measures.train_features
+    monkeypatch.setattr(measures, "train_features", functools.partial(original, steps=3))
+    monkeypatch.setattr("ganaug.gan.loop.half_pays", lambda device: False)  # timed: a busy machine changes its mind
+    return load_recipe(
+        {
+            "resolution": 16,
+            "kimg": 0.064,
+            "networks": {"latent_dim": 4, "generator_channels": 4, "discriminator_channels": 4, "max_channels": 8},
+            "gan": {"batch": 16},
+            "reconstruction": {"share": 0.5},
+            "snapshots": {"count": 2, "samples": 4},
+            "compare": {"seeds": 2, "steps": 3},
+        }
+    )
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def complaint(self) -> str:
+        """The one line that says what was wrong, without its prefix."""
+        (line,) = [line for line in self.err.splitlines() if line.startswith("ganaug: ")]
+        assert self.err.endswith(line + "\n"), "said last"
+        assert "Traceback" not in self.err
+        return line.removeprefix("ganaug: ")
+
+
+@pytest.fixture
+def ganaug_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """The command line in this process: `ganaug_command("fit", "--kimg", 3)`."""
+
+    def run(*arguments: object) -> Ended:
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["ganaug", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return Ended(int(caught.value.code or 0), *capsys.readouterr())
+
+    return run

@@ -67,6 +67,7 @@ def read_images(
     colour: str = "auto",
     on_bad: str = "stop",
     raw: Any = None,
+    least: int = 2,
 ) -> LabelledImages:
     """Read a folder, a CSV file or any dataset that `DatasetView` takes, whole, into memory.
 
@@ -78,9 +79,10 @@ def read_images(
         colour: "grey", "rgb", or "auto": grey if every image is grey.
         on_bad: "stop" raises at the first image that cannot be read; "skip" leaves it out and lists it in `skipped`.
         raw: the dataset below its transform, where it has to be given.
+        least: images that every class must have: 2 to train on, and 1 to measure on.
 
     Raises:
-        DataError: an image cannot be read, a class is unknown, or a class has fewer than 2 images.
+        DataError: an image cannot be read, a class is unknown, or a class has fewer than `least` images.
     """
     if on_bad not in {"stop", "skip"}:
         raise DataError(f"on_bad is {on_bad!r}; choose from: stop, skip")
@@ -92,7 +94,7 @@ def read_images(
     read = _read_all(view, known, numbers, resolution, fit, on_bad)
     if numbers is None:
         numbers = _choose_numbers(view, read.numbers, classes)
-    _check_counts(view, read, numbers)
+    _check_counts(view, read, numbers, least)
     return _gathered(view, read, numbers, _channels(read, colour))
 
 
@@ -142,15 +144,15 @@ def _read_all(
     return read
 
 
-def _check_counts(view: DatasetView, read: _Read, numbers: Sequence[int]) -> None:
+def _check_counts(view: DatasetView, read: _Read, numbers: Sequence[int], least: int) -> None:
     counts = Counter(read.numbers)
     beside = f" beside {len(read.skipped)} that cannot be read, the first: {read.skipped[0]}" if read.skipped else ""
     if not any(counts[number] for number in numbers):
-        raise DataError(f"the dataset holds no images{beside}; wanted at least 2 a class")
+        raise DataError(f"the dataset holds no images{beside}; wanted at least {least} a class")
     for number in numbers:
-        if counts[number] < 2:
+        if counts[number] < least:
             had = "one image" if counts[number] else "no images"
-            raise DataError(f"class {view.class_name(number)!r} has {had}{beside}; wanted at least 2")
+            raise DataError(f"class {view.class_name(number)!r} has {had}{beside}; wanted at least {least}")
 
 
 def _channels(read: _Read, colour: str) -> int:

@@ -42,7 +42,8 @@ def read(
     """The images of `source` in the bank's size and channels; of `names` only, in that order, where they are given."""
     if not isinstance(source, LabelledImages):
         recipe = bank.recipe.replace({"data.colour": "grey" if bank.channels == 1 else "rgb"})
-        source = get_task(recipe.task).read(source, recipe, classes=names, raw=raw, on_bad=on_bad)
+        least = 2 if what == "data" else 1  # to train on, or to score
+        source = get_task(recipe.task).read(source, recipe, classes=names, raw=raw, on_bad=on_bad, least=least)
     wanted = (bank.channels, bank.resolution, bank.resolution)
     got = tuple(source.images.shape[1:])
     if got != wanted:

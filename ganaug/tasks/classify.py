@@ -27,6 +27,7 @@ class ClassifyTask:
         classes: Sequence[str] | None = None,
         raw: Any = None,
         on_bad: Literal["stop", "skip"] = "stop",
+        least: int = 2,
     ) -> LabelledImages:
         """All images of `dataset` (a path, or any dataset of (image, class) items) at the recipe's resolution."""
         return read_images(
@@ -37,6 +38,7 @@ class ClassifyTask:
             colour=recipe.data.colour,
             on_bad=on_bad,
             raw=raw,
+            least=least,
         )
 
     def shape(self, data: LabelledImages, recipe: Recipe) -> NetworkShape:
