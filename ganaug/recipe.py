@@ -69,8 +69,8 @@ class Networks(_Section):
 class Reconstruction(_Section):
     """Start from reconstruction: an encoder and the generator as a conditional VAE (VAE/GAN, 1512.09300)."""
 
-    share: Share = Field(0.25, description="part of the budget spent on reconstruction alone; 0 for none")
-    weight: float = Field(10.0, ge=0, description="weight of the reconstruction loss kept afterwards; 0 drops the encoder")
+    share: Share = Field(0.5, description="part of the budget spent on reconstruction alone; 0 for none")
+    weight: float = Field(30.0, ge=0, description="weight of the reconstruction loss kept afterwards; 0 drops the encoder")
     kl: float = Field(1.0, ge=0, description="weight of the KL term")
     codes: int = Field(
         512,
@@ -92,7 +92,7 @@ class Gan(_Section):
     r2: float = Field(0.0, ge=0, description="gamma of the gradient penalty on synthetic images (2501.05441)")
     penalty_every: int = Field(8, ge=1, le=64, description="steps between two gradient penalties, each weighted by this")
     lecam: float = Field(0.0, ge=0, description="LeCam regularisation (2104.03310); not with the relativistic loss")
-    class_loss: float = Field(0.5, ge=0, description="weight of the auxiliary classifier in the discriminator (1610.09585)")
+    class_loss: float = Field(0.2, ge=0, description="weight of an auxiliary classifier in the discriminator (1610.09585)")
     mode_seeking: float = Field(0.0, ge=0, description="weight of the mode-seeking term (1903.05628)")
     augment: tuple[Literal["colour", "translation", "cutout"], ...] = Field(
         ("colour", "translation", "cutout"), description="differentiable augmentation of what the discriminator sees"

@@ -1,0 +1,211 @@
+"""What a fit will do, settled before it starts: data read, recipe resolved, minutes turned into kimg."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from ganaug.data import DatasetView, LabelledImages
+from ganaug.data.folders import list_images
+from ganaug.errors import DataError, RecipeError, TrainingError
+from ganaug.gan.device import resolve_device
+from ganaug.gan.loop import seconds_per_step
+from ganaug.recipe import Recipe, budget_steps, load_recipe
+from ganaug.run_folder import RunFolder
+from ganaug.tasks import get_task
+
+__all__ = ["OnBad", "Plan", "RecipeLike", "choose_recipe", "enough_memory", "plan_fit"]
+
+OnBad = Literal["stop", "skip"]
+RecipeLike = str | Path | Recipe | Mapping[str, Any]
+
+_STEPPING = 0.9  # share of the minutes spent on training steps; the rest goes to snapshots
+_LOOKED_AT = 64  # images whose size is looked at to choose a resolution
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a fit will do, known before it starts."""
+
+    recipe: Recipe
+    """As resolved; its kimg is set."""
+    data: LabelledImages
+    device: torch.device
+    minutes: float | None = None
+    """Minutes that the training steps alone will take, where a probe was made."""
+    run: RunFolder | None = None
+    goes_on: bool = False
+    """Whether the fit goes on from a checkpoint in `run`."""
+    notes: tuple[str, ...] = ()
+    """What was chosen, a line each."""
+
+    def lines(self) -> list[str]:
+        """The plan in words, a line each."""
+        names = self.data.class_names
+        counts = [f"{name} {count}" for name, count in zip(names, self.data.counts(), strict=True)]
+        listed = ", ".join(counts[:20]) + (", ..." if len(counts) > 20 else "")
+        lines = [*self.notes, f"images: {len(self.data)} in {_several(len(names), 'class', 'classes')} ({listed})"]
+        if skipped := self.data.skipped:
+            lines.append(f"skipped: {len(skipped)} that cannot be read, the first: {skipped[0]}")
+        channels = "grey" if self.data.images.shape[1] == 1 else "colour"
+        networks = "one for each class" if self.recipe.per_class else "one for all classes"
+        flip = (
+            "on" if self.recipe.data.horizontal_flip else "off (data.horizontal_flip=true where mirrors keep the class)"
+        )
+        steps = budget_steps(self.recipe.kimg or 0, self.recipe.gan.batch)
+        time = f", about {self.minutes:.1f} minutes" if self.minutes else ""
+        return [
+            *lines,
+            f"generator: {self.recipe.resolution} px, {channels}, {networks}; horizontal flip {flip}",
+            f"budget: {self.recipe.kimg:.1f} kimg, {_several(steps, 'step', 'steps')}{time}, on {self.device}",
+        ]
+
+
+def plan_fit(
+    dataset: Any,
+    *,
+    classes: Sequence[str] | None = None,
+    recipe: RecipeLike | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    kimg: float | None = None,
+    minutes: float | None = None,
+    batch: int | None = None,
+    device: str | torch.device = "auto",
+    raw: Any = None,
+    on_bad: OnBad = "stop",
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+) -> Plan:
+    """Read the data, resolve the recipe and turn minutes into kimg, without training and without writing anything.
+
+    Arguments are those of `fit`.
+    """
+    changes = _changes(settings, {"seed": seed, "kimg": kimg, "minutes": minutes, "gan.batch": batch})
+    where = resolve_device(device)
+    run = RunFolder(Path(run_dir)) if run_dir is not None else None
+    goes_on = resume and run is not None and run.can_go_on()
+    notes = [f"{run.path} holds no checkpoint yet; starting afresh"] if resume and run and not goes_on else []
+    if run is not None and goes_on:
+        resolved = _gone_on_with(run, recipe, changes)
+        notes.append(f"going on from the last checkpoint in {run.path}, with its recipe")
+    elif recipe is None:
+        recipe, why = choose_recipe(dataset, raw=raw)
+        notes.append(f"recipe: {recipe} ({why})")
+        resolved = load_recipe(recipe).replace(changes)
+    else:
+        resolved = load_recipe(recipe).replace(changes)
+    data = _read(dataset, resolved, classes, raw, on_bad)
+    if run is not None and goes_on:
+        run.check_images(data)
+    spent = None
+    if resolved.kimg is None:
+        resolved, spent = _with_kimg(resolved, data, where)
+    return Plan(resolved, data, where, spent, run, goes_on, tuple(notes))
+
+
+def _changes(settings: Mapping[str, Any] | None, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with flags over them."""
+    given = {key: value for key, value in flags.items() if value is not None}
+    if {"kimg", "minutes"} <= set(given):
+        raise RecipeError("both kimg and minutes are given; give one of them")
+    budget = {"kimg", "minutes"} if {"kimg", "minutes"} & set(given) else set()  # one flag outdoes both settings
+    return {key: value for key, value in (settings or {}).items() if key not in budget} | given
+
+
+def _gone_on_with(run: RunFolder, recipe: RecipeLike | None, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe of the fit in `run`; a RecipeError where another one is asked for."""
+    before = run.recipe()
+    asked = (before if recipe is None else load_recipe(recipe)).replace(changes)
+    if asked.kimg is None and asked.minutes == before.minutes:
+        asked = asked.replace({"kimg": before.kimg})  # what the probe found then
+    old, new = _flat(before.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
+    for key in old | new:
+        if old.get(key) != new.get(key):
+            raise RecipeError(
+                f"the fit in {run.path} has {key} {old.get(key)!r}, and {new.get(key)!r} is asked for; "
+                "go on with the same settings, or choose another --out"
+            )
+    return before
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {above + key: value}
+    return found
+
+
+def _read(dataset: Any, recipe: Recipe, classes: Sequence[str] | None, raw: Any, on_bad: OnBad) -> LabelledImages:
+    if isinstance(dataset, LabelledImages):
+        data, side = dataset, dataset.images.shape[-1]
+        if side != recipe.resolution:
+            raise DataError(f"images are {side} px and the recipe is for {recipe.resolution}; read them at that size")
+        if classes is not None and tuple(classes) != data.class_names:
+            raise DataError(f"images are of the classes {', '.join(data.class_names)}; leave classes out")
+        for name, count in zip(data.class_names, data.counts(), strict=True):
+            if count < 2:
+                raise DataError(f"class {name!r} has {_several(count, 'image', 'images')}; wanted at least 2")
+    else:
+        chosen = classes if classes is not None else recipe.data.classes
+        data = get_task(recipe.task).read(dataset, recipe, classes=chosen, raw=raw, on_bad=on_bad)
+    for name in data.class_names:
+        # a folder's name may be no text in the system's encoding, or hold line breaks
+        if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
+            raise DataError(f"the class name {name!r} cannot be written as text; rename the class")
+    return data
+
+
+def _with_kimg(recipe: Recipe, data: LabelledImages, device: torch.device) -> tuple[Recipe, float]:
+    """The recipe with the kimg that its minutes are good for, and the minutes that its steps alone will take."""
+    assert recipe.minutes is not None
+    shape = get_task(recipe.task).shape(data, recipe)
+    with enough_memory(recipe):
+        seconds = seconds_per_step(recipe, shape, device, data.images, data.labels)
+    steps = max(1, int(_STEPPING * recipe.minutes * 60 / seconds))
+    kimg = min(steps * recipe.gan.batch / 1000, 1e6)
+    return recipe.replace({"kimg": kimg}), steps * seconds / 60
+
+
+def choose_recipe(dataset: Any, *, raw: Any = None) -> tuple[str, str]:
+    """Name of the shipped recipe that fits the images of a path or a dataset, and why."""
+    if isinstance(dataset, LabelledImages):
+        side = float(dataset.images.shape[-1])
+    else:
+        view = DatasetView(list_images(dataset) if isinstance(dataset, (str, Path)) else dataset, raw=raw)
+        sides = []
+        for index in range(0, len(view), max(1, len(view) // _LOOKED_AT)):
+            with contextlib.suppress(DataError):  # what cannot be read is reported by who reads all
+                sides.append(min(view.image_size(index)))
+        side = statistics.median(sides) if sides else 32.0
+    if side <= 20:
+        return "classify-16", f"the images are about {side:.0f} px"
+    finer = "; classify-64 and classify-128 are finer and slower" if side >= 48 else ""
+    return "classify-32", f"the images are about {side:.0f} px{finer}"
+
+
+@contextlib.contextmanager
+def enough_memory(recipe: Recipe) -> Iterator[None]:
+    """Turn running out of memory into a TrainingError that says what to lower."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # PyTorch has a class of its own for CUDA, and none for the CPU
+        out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "memory" in str(error)
+        if not out_of_memory:
+            raise
+        raise TrainingError(
+            f"there is not enough memory for batches of {recipe.gan.batch} at {recipe.resolution} px; "
+            "lower gan.batch (--batch), or the channels under networks"
+        ) from error
+
+
+def _several(count: int, one: str, more: str) -> str:
+    return f"{count} {one if count == 1 else more}"
