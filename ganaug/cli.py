@@ -301,7 +301,8 @@ def _say(*lines: str) -> None:
         typer.echo(line, err=True)
 
 
-_CANNOT_PARSE = typer.BadParameter.__bases__[0]  # the parser's own UsageError, whose module Typer has moved before
+# the parser's UsageError, which Typer has moved from one module to another before
+_CANNOT_PARSE: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def main() -> None:
@@ -319,7 +320,8 @@ def _run(arguments: list[str]) -> int:
     except _CANNOT_PARSE as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else "ganaug"
-        return _failed(f"{error.format_message()} (see: {where} --help)", 2)
+        said = error.format_message()  # type: ignore[attr-defined]
+        return _failed(f"{said} (see: {where} --help)", 2)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except OSError as error:  # a full disk, a file taken away meanwhile

@@ -247,7 +247,7 @@ def test_class_names_are_data(place, ganaug_command):
     rows = [f"{file},{NAMES[index % len(NAMES)]}" for index, file in enumerate(files * 2)]
     (place / "names.csv").write_text("\n".join(["path,label", *rows]), encoding="utf-8")
     before = tree(place)
-    assert ganaug_command(*"fit --data names.csv --recipe tiny.yaml --out out/x.ganaug".split(" ")).code == 0
+    assert ganaug_command(*["fit", "--data", "names.csv", "--recipe", "tiny.yaml", "--out", "out/x.ganaug"]).code == 0
     assert GeneratorBank.load("out/x.ganaug").class_names == tuple(sorted(NAMES))
     for command in ("sample --num 1 --out out/samples", "preview --data names.csv --out out/look.png", "inspect",
                     "export --data names.csv --ratio 1 --out out/mixed"):  # fmt: skip

@@ -30,9 +30,7 @@ def test_a_demo_leaves_what_its_readme_tells_of(tmp_path, tiny_recipe, monkeypat
     monkeypatch.setattr(demonstration, "load_recipe", lambda name: tiny_recipe)
     monkeypatch.setattr(demonstration, "MINUTES", 0.01)
     monkeypatch.setattr("ganaug.planning.seconds_per_step", lambda *_: 0.1)
-    monkeypatch.setattr(
-        demonstration, "compare", lambda *a, **k: ganaug.compare(*a, **{**k, "seeds": 2, "steps": 3})
-    )
+    monkeypatch.setattr(demonstration, "compare", lambda *a, **k: ganaug.compare(*a, **{**k, "seeds": 2, "steps": 3}))
     accuracy = demonstration.synthetic_only_accuracy
     monkeypatch.setattr(
         demonstration, "synthetic_only_accuracy", lambda bank, held, **k: accuracy(bank, held, per_class=4, steps=3)

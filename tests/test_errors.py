@@ -14,7 +14,9 @@ def test_every_error_is_a_ganaug_error():
 
 
 def test_a_missing_extra_says_how_to_get_it_and_is_an_import_error():
-    with pytest.raises(ImportError, match=r"lightning is not installed; run: python -m pip install 'ganaug\[lightning\]'"):
+    with pytest.raises(
+        ImportError, match=r"lightning is not installed; run: python -m pip install 'ganaug\[lightning\]'"
+    ):
         raise MissingExtraError("lightning", "lightning")
 
 

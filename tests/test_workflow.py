@@ -62,11 +62,15 @@ def test_a_preview_shows_the_copy_beside_its_original(tiny_bank, tmp_path, monke
     for name, images in made.items():
         (tmp_path / name).mkdir()
         for number in range(5):
-            Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(tmp_path / name / f"{number}.png")
+            Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(
+                tmp_path / name / f"{number}.png"
+            )
         Image.fromarray(images[2]).save(tmp_path / name / "planted.png")
     drawn = []
     original = workflow.draw_grid
-    monkeypatch.setattr(workflow, "draw_grid", lambda panels, **kw: drawn.append(dict(panels)) or original(panels, **kw))
+    monkeypatch.setattr(
+        workflow, "draw_grid", lambda panels, **kw: drawn.append(dict(panels)) or original(panels, **kw)
+    )
     picture = preview(tiny_bank, data=tmp_path, seed=0)
     (panels,) = drawn
     assert list(panels) == ["synthetic", "nearest training image to each", "real"]
@@ -158,7 +162,11 @@ def test_a_whole_recipe_with_its_own_validation_images(image_folder, tiny_recipe
 def test_one_image_under_two_classes_keeps_both_labels(image_folder, tiny_recipe, tmp_path):
     (image_folder / "dog" / "copy.png").write_bytes((image_folder / "cat" / "01.png").read_bytes())
     run(tiny_recipe, data=image_folder, out=tmp_path / "out", say=lambda line: None)
-    rows = [tuple(row.values()) for part in ("train", "held-back") for row in csv.DictReader((tmp_path / "out" / f"{part}.csv").open())]
+    rows = [
+        tuple(row.values())
+        for part in ("train", "held-back")
+        for row in csv.DictReader((tmp_path / "out" / f"{part}.csv").open())
+    ]
     for path, label in rows:
         assert f"/{label}/" in path
 
