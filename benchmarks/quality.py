@@ -2,8 +2,8 @@
 
     python benchmarks/quality.py --data DIR --per-class 50 --minutes 10 --seeds 0,1,2 --out results/NAME.json
 
-With `--ask` the second question too: do they help? `ganaug.compare` on the same held-out images, real only against
-real plus synthetic at ratios 0.5 and 1.
+With `--picture` a fit is kept, and the same command goes on with it. With `--ask` the second question too: do they
+help? `ganaug.compare` on the same held-out images, real only against real plus synthetic at ratios 0.5 and 1.
 
 Draws `--per-class` images of each class from `DIR/train` (or DIR itself), fits on them, and scores on `DIR/test` with
 `--test`, else on the training images that were not drawn: tuning must not see the test part. The same classifier,
@@ -69,9 +69,13 @@ def one_seed(given: argparse.Namespace, recipe: Recipe, seed: int) -> dict:
         held = read_images(
             folder / "test", resolution=recipe.resolution, classes=classes, fit=recipe.data.fit, colour=colour
         )
+    run_dir = picture.with_name(f"{picture.name}.{seed}.run") if picture else None
     began = time.perf_counter()
-    bank = fit(real, recipe=recipe, seed=seed, run_dir=picture.with_suffix(f".{seed}.run") if picture else None)
+    bank = fit(real, recipe=recipe, seed=seed, run_dir=run_dir, resume=run_dir is not None)
     seconds = time.perf_counter() - began
+    if run_dir:  # a fit that went on, or was finished already, took longer than this run has seen
+        rows = (run_dir / "log-all.csv").read_text().splitlines()
+        seconds = max(seconds, float(rows[-1].split(",")[2]))
     count = len(real.class_names)
     augment = "trivial+flip" if recipe.data.horizontal_flip else "trivial"
     model = train_classifier(real.images, real.labels, classes=count, steps=600, seed=seed, augment=augment)
@@ -79,7 +83,7 @@ def one_seed(given: argparse.Namespace, recipe: Recipe, seed: int) -> dict:
     alone, by_class = synthetic_only_accuracy(bank, held, steps=600, seed=seed, augment=augment)
     synthetic = {label: bank.sample(name, 100, seed=1) for label, name in enumerate(real.class_names)}
     if picture:
-        save_picture(preview(bank, data=real), picture.with_suffix(f".{seed}.png"))
+        save_picture(preview(bank, data=real), picture.with_name(f"{picture.name}.{seed}.png"))
     spreads, sharps = class_ratio(spread, synthetic, real), class_ratio(sharpness, synthetic, real)
     return {
         "seed": seed,

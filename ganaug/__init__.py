@@ -1,7 +1,7 @@
-"""ganaug: conditional GANs trained on your own few images, mixed in with one line, only where it helps.
+r"""ganaug: conditional GANs trained on your own few images, mixed in with one line, only where it helps.
 
     real dataset -> fit -> bank -> pool -> GanAugmented -> the user's trainer
-                            \\-> compare (does it help?) -> verdict kept in the bank
+                            \-> compare (does it help?) -> verdict kept in the bank
 
 The house, from the floor up; each part imports only from parts above it in this list:
 

@@ -61,7 +61,9 @@ class Networks(_Section):
 
     latent_dim: int = Field(64, ge=2, le=1024, description="numbers of noise a sample is made from")
     generator_channels: int = Field(32, ge=4, le=512, description="channels of the generator at its full resolution")
-    discriminator_channels: int = Field(32, ge=4, le=512, description="channels of the discriminator at full resolution")
+    discriminator_channels: int = Field(
+        32, ge=4, le=512, description="channels of the discriminator at full resolution"
+    )
     max_channels: int = Field(192, ge=8, le=1024, description="channels at the lowest resolutions, at the most")
     discriminators: int = Field(1, ge=1, le=8, description="how many discriminators judge together")
 
@@ -70,13 +72,15 @@ class Reconstruction(_Section):
     """Start from reconstruction: an encoder and the generator as a conditional VAE (VAE/GAN, 1512.09300)."""
 
     share: Share = Field(0.5, description="part of the budget spent on reconstruction alone; 0 for none")
-    weight: float = Field(30.0, ge=0, description="weight of the reconstruction loss kept afterwards; 0 drops the encoder")
+    weight: float = Field(
+        30.0, ge=0, description="weight of the reconstruction loss kept afterwards; 0 drops the encoder"
+    )
     kl: float = Field(1.0, ge=0, description="weight of the KL term")
     codes: int = Field(
         512,
         ge=0,
         le=100_000,
-        description="codes of real images a class, at the most, that samples start from, mixed in pairs; 0: plain noise",
+        description="codes of real images a class, at the most, that samples are mixed from in pairs; 0: plain noise",
     )
 
 
@@ -90,9 +94,13 @@ class Gan(_Section):
     reconstruction_lr: float = Field(1e-3, gt=0, le=0.1, description="learning rate while reconstruction is alone")
     r1: float = Field(0.05, ge=0, description="gamma of the gradient penalty on real images (1801.04406)")
     r2: float = Field(0.0, ge=0, description="gamma of the gradient penalty on synthetic images (2501.05441)")
-    penalty_every: int = Field(8, ge=1, le=64, description="steps between two gradient penalties, each weighted by this")
+    penalty_every: int = Field(
+        8, ge=1, le=64, description="steps between two gradient penalties, each weighted by this"
+    )
     lecam: float = Field(0.0, ge=0, description="LeCam regularisation (2104.03310); not with the relativistic loss")
-    class_loss: float = Field(0.2, ge=0, description="weight of an auxiliary classifier in the discriminator (1610.09585)")
+    class_loss: float = Field(
+        0.2, ge=0, description="weight of an auxiliary classifier in the discriminator (1610.09585)"
+    )
     mode_seeking: float = Field(0.0, ge=0, description="weight of the mode-seeking term (1903.05628)")
     augment: tuple[Literal["colour", "translation", "cutout"], ...] = Field(
         ("colour", "translation", "cutout"), description="differentiable augmentation of what the discriminator sees"
@@ -101,7 +109,9 @@ class Gan(_Section):
         (0.0, 0.0), description="shares of the budget at which the class condition starts to come in and is in full"
     )
     class_balanced: bool = Field(True, description="show every class equally often, however many images it has")
-    ema: float = Field(0.999, ge=0, lt=1, description="decay a step of the averaged generator that samples are drawn from")
+    ema: float = Field(
+        0.999, ge=0, lt=1, description="decay a step of the averaged generator that samples are drawn from"
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Gan:
@@ -140,7 +150,9 @@ class Train(_Section):
     """A torchvision classifier trained on the mixed set."""
 
     model: str = Field("resnet18", description="any classification model of torchvision.models")
-    weights: str | None = Field(None, description="a torchvision weights name such as DEFAULT (a download), or null: from scratch")
+    weights: str | None = Field(
+        None, description="a torchvision weights name such as DEFAULT (a download), or null: from scratch"
+    )
     ratio: Union[Literal["auto"], Annotated[float, Field(ge=0, le=40)]] = "auto"
     epochs: int = Field(20, ge=1, le=10_000)
     batch: int = Field(32, ge=2, le=4096)
@@ -156,7 +168,9 @@ class Recipe(_Section):
     resolution: Literal[16, 32, 64, 128] = Field(32, description="side of the generated images, in pixels")
     per_class: bool = Field(False, description="one pair of networks for each class, instead of one for all")
     kimg: float | None = Field(None, gt=0, le=1e6, description="budget: thousands of real images shown")
-    minutes: float | None = Field(10.0, gt=0, le=1e5, description="budget: turned into kimg by a probe; used where kimg is null")
+    minutes: float | None = Field(
+        10.0, gt=0, le=1e5, description="budget: turned into kimg by a probe; used where kimg is null"
+    )
     seed: int = Field(0, ge=0, lt=2**63)
     data: Data = Data()
     networks: Networks = Networks()
@@ -210,7 +224,8 @@ def load_recipe(name_or_file: str | Path | Recipe | Mapping[str, Any] = "classif
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        line = f" line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
         raise RecipeError(f"{origin}{line} is not valid YAML; mend it, or start from: ganaug fit --dry-run") from error
     if not isinstance(values, dict):
         got = "nothing" if values is None else f"a {type(values).__name__}"
@@ -233,7 +248,9 @@ def _read(name: str) -> tuple[str, str]:
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"{path} cannot be read as text ({error}); give a YAML file") from error
     if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
-        raise RecipeError(f"there is no recipe file {name}; give a path that exists, or one of: {', '.join(recipe_names())}")
+        raise RecipeError(
+            f"there is no recipe file {name}; give a path that exists, or one of: {', '.join(recipe_names())}"
+        )
     raise RecipeError(f"there is no recipe {name!r}{did_you_mean(name, recipe_names())}")
 
 

@@ -12,7 +12,7 @@ __all__ = ["copy_codes", "recompute_norms", "update_average"]
 
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """average <- decay * average + (1 - decay) * network, parameters only (Yazici et al. 2018, 1806.04498)."""
+    """Average <- decay * average + (1 - decay) * network, parameters only (Yazici et al. 2018, 1806.04498)."""
     torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
 
 
@@ -28,7 +28,8 @@ def copy_codes(average: Generator, generator: Generator) -> None:
 def recompute_norms(generator: Generator, noise: Tensor, labels: Tensor, chunk: int = 64) -> None:
     """Set the batch-normalisation statistics of averaged weights from a forward pass over `noise` and `labels`.
 
-    The trained network's running statistics do not fit the average of its weights (Izmailov et al. 2018, 1803.05407, section 3.2).
+    The trained network's running statistics do not fit the average of its weights (Izmailov et al. 2018, 1803.05407,
+    section 3.2).
     """
     norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]

@@ -133,7 +133,8 @@ class Fit:
         if not all(torch.isfinite(torch.tensor(list(signals.values())))):
             if not self.best:
                 raise TrainingError(
-                    f"the loss is not a number after {trainer.steps} steps; lower gan.generator_lr and gan.discriminator_lr"
+                    f"the loss is not a number after {trainer.steps} steps; lower gan.generator_lr and "
+                    "gan.discriminator_lr"
                 )
             return False  # what the best snapshot had learned is kept
         self._settle(trainer)
@@ -141,7 +142,9 @@ class Fit:
         kimg = trainer.steps * self.recipe.gan.batch / 1000
         snapshot = Snapshot(trainer.steps, kimg, self.seconds, score, measures | signals)
         if not self.history or score > max(past.score for past in self.history):
-            self.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in trainer.average.state_dict().items()}
+            self.best = {
+                name: tensor.detach().to("cpu", copy=True) for name, tensor in trainer.average.state_dict().items()
+            }
         self.history.append(snapshot)
         self.on_snapshot(snapshot, trainer.average)
         return True
@@ -176,7 +179,8 @@ class Fit:
         tensors, notes = read_checkpoint(self.checkpoint)
         if notes["shape"] != self.shape.to_dict() or notes["recipe"] != self.recipe.model_dump(mode="json"):
             raise TrainingError(
-                f"{self.checkpoint} is of another recipe or other classes; repeat the first command with --resume, or give another --out"
+                f"{self.checkpoint} is of another recipe or other classes; repeat the first command with --resume, "
+                "or give another --out"
             )
         restore_trainer(trainer, tensors, notes["steps"])
         trainer.half = notes["half"]
@@ -186,7 +190,9 @@ class Fit:
         self.seconds = notes["seconds"]
 
 
-def seconds_per_step(recipe: Recipe, shape: NetworkShape, device: torch.device, images: Tensor, labels: Tensor) -> float:
+def seconds_per_step(
+    recipe: Recipe, shape: NetworkShape, device: torch.device, images: Tensor, labels: Tensor
+) -> float:
     """Mean seconds of a step over the whole budget, measured on a trainer that is thrown away."""
     with seeded(0, device):
         trainer = Trainer(recipe, shape, device, half_pays(device))

@@ -87,5 +87,5 @@ def reconstruction(images: Tensor, targets: Tensor) -> Tensor:
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, exp(log_variance)) || N(0, 1)), summed over the latent, mean over the batch (1312.6114, appendix B)."""
+    """KL(N(mean, exp(log_variance)) || N(0, 1)), summed over the latent, mean over the batch (1312.6114, appendix)."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()

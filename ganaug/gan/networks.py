@@ -73,9 +73,9 @@ class Generator(nn.Module):
 
     Noise becomes a code, and a code an image. With few images a normal prior has holes, codes that no image was ever
     encoded near, and what is decoded there is no image of its class. So the prior may be made of the training images'
-    own codes, as in the VampPrior (Tomczak & Welling 2017, 1705.07120): a code and one of its nearest of the same class,
-    mixed along the arc between them as SMOTE mixes (Chawla et al. 2002, 1106.1813), and spread as encoding spreads
-    them. Mixing any two of a class gave hands with the fingers of both.
+    own codes, as in the VampPrior (Tomczak & Welling 2017, 1705.07120): a code and one of its nearest of the same
+    class, mixed along the arc between them as SMOTE mixes (Chawla et al. 2002, 1106.1813), and spread as encoding
+    spreads them. Mixing any two of a class gave hands with the fingers of both.
     """
 
     def __init__(self, shape: NetworkShape) -> None:
@@ -107,7 +107,7 @@ class Generator(nn.Module):
         return self.decode(self.place(noise, labels), labels, class_strength)
 
     def place(self, noise: Tensor, labels: Tensor) -> Tensor:
-        """Codes (N, latent_dim) for standard normal `noise` of that shape: the noise itself, where no codes are kept."""
+        """Codes (N, latent_dim) for standard normal `noise` of that shape; the noise itself where no codes are kept."""
         if not self.shape.codes:
             return noise
         which, near, angle = torch.special.ndtr(noise[:, :3].float()).clamp(1e-6, 1 - 1e-6).unbind(1)
@@ -121,7 +121,7 @@ class Generator(nn.Module):
         return arc + self.code_spread * noise
 
     def _neighbour(self, codes: Tensor, labels: Tensor, chosen: Tensor, near: Tensor) -> Tensor:
-        """For each of `codes`, number `chosen` of its class, one of the nearest others of that class: which, `near` in (0, 1) says."""
+        """One of the nearest others in its class, for each of `codes` (number `chosen`); `near` in (0, 1) says which."""
         distances = (self.codes[labels] - codes[:, None]).square().sum(2)
         numbers = torch.arange(self.shape.codes, device=codes.device)
         distances[(numbers >= self.code_counts[labels][:, None]) | (numbers == chosen[:, None])] = torch.inf
@@ -132,7 +132,7 @@ class Generator(nn.Module):
 
     @torch.no_grad()
     def remember(self, labels: Tensor, slots: Tensor, mean: Tensor, log_variance: Tensor) -> None:
-        """Keep the codes `mean` (N, latent_dim) of real images as numbers `slots` (N,) of their classes `labels` (N,)."""
+        """Keep codes `mean` (N, latent_dim) of real images as numbers `slots` (N,) of their classes `labels` (N,)."""
         if self.shape.codes:
             self.codes[labels, slots] = mean
             self.code_spread.lerp_((0.5 * log_variance).exp().mean(0), 0.02)
@@ -194,7 +194,7 @@ class Encoder(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Image and class to a logit, real (high) or synthetic (low), and to the class it sees (Odena et al. 2016, 1610.09585)."""
+    """Image and class to a logit, high for real, and to logits of the class it sees (Odena et al. 2016, 1610.09585)."""
 
     def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
@@ -215,7 +215,7 @@ class Discriminator(nn.Module):
 
 
 class Discriminators(nn.Module):
-    """Several discriminators that start from different weights and judge together (Durugkar et al. 2016, 1611.01673)."""
+    """Several discriminators from different starts that judge together (Durugkar et al. 2016, 1611.01673)."""
 
     def __init__(self, shape: NetworkShape, count: int = 1) -> None:
         super().__init__()

@@ -70,7 +70,7 @@ class Trainer:
         self.logit_averages = torch.zeros(2, device=device)  # of real and of synthetic, for LeCam
 
     def step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Train on one batch; returns detached scalars to log. `progress` in [0, 1) is the share of the budget spent."""
+        """Train on one batch; returns detached scalars to log. `progress` in [0, 1) is the budget's share spent."""
         real = batch.images.to(self.device, torch.float32).div(127.5).sub(1)
         if self.recipe.data.horizontal_flip:
             real = mirror_half(real, self.random)
@@ -137,7 +137,9 @@ class Trainer:
         real_logits, fake_logits = _halves(both, members)
         loss = losses.discriminator_loss(gan.loss, real_logits, fake_logits)
         if gan.class_loss:  # learned from real images alone: synthetic ones would teach it their own mistakes
-            loss = loss + gan.class_loss * functional.cross_entropy(_halves(classes, members)[0], labels.repeat(members))
+            loss = loss + gan.class_loss * functional.cross_entropy(
+                _halves(classes, members)[0], labels.repeat(members)
+            )
         if gan.lecam:
             means = torch.stack([real_logits.mean(), fake_logits.mean()]).detach()
             self.logit_averages.lerp_(means, 0.01 if self.logit_averages.any() else 1.0)

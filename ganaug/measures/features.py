@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -18,7 +19,7 @@ class FeatureNetwork(nn.Module):
         super().__init__()
         widths = [channels, width, 2 * width, 4 * width]
         self.stages = nn.Sequential()
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in itertools.pairwise(widths):
             self.stages.append(nn.Conv2d(before, after, 3, padding=1, bias=False))
             self.stages.append(nn.BatchNorm2d(after))
             self.stages.append(nn.ReLU())
@@ -67,7 +68,9 @@ def train_features(images: Tensor, labels: Tensor, *, seed: int, steps: int = 24
         shown, wanted = _warped(images[chosen].float() / 127.5 - 1, random), labels[chosen]
         if turned:
             wanted = torch.randint(4, (batch,), generator=random)
-            shown = torch.stack([torch.rot90(image, int(turns), (1, 2)) for image, turns in zip(shown, wanted, strict=True)])
+            shown = torch.stack(
+                [torch.rot90(image, int(turns), (1, 2)) for image, turns in zip(shown, wanted, strict=True)]
+            )
         loss = functional.cross_entropy(network(shown), wanted, label_smoothing=0.05)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -222,5 +222,8 @@ def test_from_square_puts_back_what_to_square_kept(size, how):
     back = from_square(to_square(slope, 40, how), size, how)
     assert back.shape == slope.shape
     kept = slice(10, 30), slice(10, 30)  # the centre of the shorter side, which every way keeps
-    centre = [slice((side - 40) // 2 + part.start, (side - 40) // 2 + part.stop) for side, part in zip(size, kept, strict=True)]
+    centre = [
+        slice((side - 40) // 2 + part.start, (side - 40) // 2 + part.stop)
+        for side, part in zip(size, kept, strict=True)
+    ]
     assert np.abs(back[tuple(centre)].astype(int) - slope[tuple(centre)].astype(int)).max() <= 4

@@ -9,9 +9,7 @@ from ganaug.gan.loop import BalancedBatches, Fit, seconds_per_step
 from ganaug.gan.networks import NetworkShape
 from ganaug.recipe import load_recipe
 
-SHAPE = NetworkShape(
-    16, 1, 2, latent_dim=4, generator_channels=4, discriminator_channels=4, max_channels=8, codes=10
-)
+SHAPE = NetworkShape(16, 1, 2, latent_dim=4, generator_channels=4, discriminator_channels=4, max_channels=8, codes=10)
 RECIPE = load_recipe({"resolution": 16, "gan": {"batch": 8}, "snapshots": {"count": 4}, "kimg": 0.096})  # 12 steps
 IMAGES = torch.randint(0, 256, (30, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0] * 25 + [1] * 5)
@@ -29,7 +27,9 @@ def weights(generator):
 
 def test_batches_balance_classes_or_follow_them():
     def share(balanced):
-        batches = BalancedBatches(IMAGES, LABELS, batch=500, balanced=balanced, codes=0, random=torch.Generator().manual_seed(0))
+        batches = BalancedBatches(
+            IMAGES, LABELS, batch=500, balanced=balanced, codes=0, random=torch.Generator().manual_seed(0)
+        )
         return float(batches.draw().labels.float().mean())
 
     assert share(True) == pytest.approx(0.5, abs=0.07)

@@ -8,7 +8,9 @@ from ganaug.gan.networks import Discriminators, Encoder, Generator, NetworkShape
 @pytest.mark.parametrize("resolution", [16, 32, 64, 128])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_shapes_at_every_resolution(resolution, channels):
-    shape = NetworkShape(resolution, channels, 3, latent_dim=8, generator_channels=4, discriminator_channels=4, max_channels=16)
+    shape = NetworkShape(
+        resolution, channels, 3, latent_dim=8, generator_channels=4, discriminator_channels=4, max_channels=16
+    )
     noise, labels = torch.randn(4, 8), torch.tensor([0, 1, 2, 0])
     images = Generator(shape)(noise, labels)
     assert images.shape == (4, channels, resolution, resolution)
@@ -104,7 +106,9 @@ def test_remembered_codes_are_the_latest_and_their_spread_is_followed():
 
 
 def test_a_code_is_mixed_with_its_nearest_and_never_with_the_far():
-    shape = NetworkShape(16, 1, 1, latent_dim=8, generator_channels=4, discriminator_channels=4, max_channels=8, codes=12)
+    shape = NetworkShape(
+        16, 1, 1, latent_dim=8, generator_channels=4, discriminator_channels=4, max_channels=8, codes=12
+    )
     generator = Generator(shape)
     generator.code_spread.zero_()
     near, far = torch.zeros(6, 8), torch.zeros(6, 8)

@@ -5,9 +5,7 @@ from ganaug.gan.networks import NetworkShape
 from ganaug.gan.step import Batch, Trainer
 from ganaug.recipe import load_recipe
 
-SHAPE = NetworkShape(
-    16, 3, 2, latent_dim=8, generator_channels=8, discriminator_channels=8, max_channels=16, codes=4
-)
+SHAPE = NetworkShape(16, 3, 2, latent_dim=8, generator_channels=8, discriminator_channels=8, max_channels=16, codes=4)
 
 
 def trainer(**changes):
