@@ -215,7 +215,7 @@ def compare(
 def export(
     bank: Bank,
     data: Data = Path("."),
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("export"),
+    out: Annotated[Path | None, typer.Option(help="Folder to write; default: beside the data, NAME-mixed.")] = None,
     format: Annotated[ExportFormat, typer.Option(help="Layout on disk.")] = ExportFormat.imagefolder,
     ratio: Annotated[float, typer.Option(help="Synthetic images per real one; any size.")] = 0.5,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
@@ -225,7 +225,9 @@ def export(
     from ganaug.bank import load
     from ganaug.exporting import export as write
 
-    _say(str(write(load(bank), data, out, ratio=ratio, seed=seed, exist_ok=exist_ok)))
+    source = data.resolve()
+    goal = out if out is not None else source.with_name(f"{source.stem}-mixed")  # never inside the data
+    _say(str(write(load(bank), data, goal, ratio=ratio, seed=seed, exist_ok=exist_ok)))
 
 
 @app.command()

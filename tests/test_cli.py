@@ -180,6 +180,12 @@ def test_export_writes_real_and_synthetic(fitted, ganaug_command, tmp_path):
     assert "wrote 21 real and 18 synthetic images" in ended.err
 
 
+def test_export_goes_beside_the_data_by_default(fitted, ganaug_command):
+    ended = ganaug_command("export", "cat-dog.ganaug")
+    assert ended.code == 0
+    assert (fitted.parent / f"{fitted.resolve().name}-mixed" / "ganaug.csv").is_file()
+
+
 def test_as_a_program(fitted):
     code = "import sys; from ganaug.cli import main; main()"
     ended = subprocess.run(

@@ -121,7 +121,7 @@ class Generator(nn.Module):
         return arc + self.code_spread * noise
 
     def _neighbour(self, codes: Tensor, labels: Tensor, chosen: Tensor, near: Tensor) -> Tensor:
-        """One of the nearest others of its class for each of `codes` (number `chosen`); `near`, in (0, 1), says which."""
+        """For each of `codes`, number `chosen`, one of the nearest others of its class; `near`, 0..1, says which."""
         distances = (self.codes[labels] - codes[:, None]).square().sum(2)
         numbers = torch.arange(self.shape.codes, device=codes.device)
         distances[(numbers >= self.code_counts[labels][:, None]) | (numbers == chosen[:, None])] = torch.inf
