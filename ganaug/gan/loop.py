@@ -209,14 +209,19 @@ def seconds_per_step(
     total = 0.0
     for weight, progress in phases:
         trainer.step(batches.draw(), progress)  # the first step prepares the kernels
-        count = 2 * recipe.gan.penalty_every if progress else 8
-        began = time.perf_counter()
-        for _ in range(count):
-            trainer.step(batches.draw(), progress)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        total += weight * (time.perf_counter() - began) / count
+        blocks = [_block_seconds(trainer, batches, progress, recipe.gan.penalty_every) for _ in range(3)]
+        total += weight * min(blocks)  # what else the machine does slows some of them, and will not go on for ever
     return total
+
+
+def _block_seconds(trainer: Trainer, batches: BalancedBatches, progress: float, steps: int) -> float:
+    """Mean seconds of `steps` steps, among them one with a gradient penalty."""
+    began = time.perf_counter()
+    for _ in range(steps):
+        trainer.step(batches.draw(), progress)
+    if trainer.device.type == "cuda":
+        torch.cuda.synchronize(trainer.device)
+    return (time.perf_counter() - began) / steps
 
 
 def _marks(steps: int, count: int) -> set[int]:
