@@ -74,8 +74,8 @@ def one_seed(given: argparse.Namespace, recipe: Recipe, seed: int) -> dict:
     bank = fit(real, recipe=recipe, seed=seed, run_dir=run_dir, resume=run_dir is not None)
     seconds = time.perf_counter() - began
     if run_dir:  # a fit that went on, or was finished already, took longer than this run has seen
-        rows = (run_dir / "log-all.csv").read_text().splitlines()
-        seconds = max(seconds, float(rows[-1].split(",")[2]))
+        logs = [log.read_text().splitlines()[-1] for log in run_dir.glob("log-*.csv")]
+        seconds = max(seconds, sum(float(last.split(",")[2]) for last in logs))
     count = len(real.class_names)
     augment = "trivial+flip" if recipe.data.horizontal_flip else "trivial"
     model = train_classifier(real.images, real.labels, classes=count, steps=600, seed=seed, augment=augment)
