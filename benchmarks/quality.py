@@ -23,9 +23,10 @@ import torch
 import yaml
 
 from ganaug import __version__, load_recipe
+from ganaug.classifier import accuracy, train_classifier
 from ganaug.data import LabelledImages, read_images
-from ganaug.evidence.classifier import accuracy, synthetic_only_accuracy, train_classifier
 from ganaug.evidence.comparison import compare
+from ganaug.evidence.synthetic_only import synthetic_only_accuracy
 from ganaug.fitting import fit
 from ganaug.measures import nearest_images, sharpness, spread
 from ganaug.pictures import save_picture

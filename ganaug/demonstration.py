@@ -15,8 +15,8 @@ from ganaug.bank import GeneratorBank
 from ganaug.data import open_folder, read_images
 from ganaug.dataset import GanAugmented
 from ganaug.errors import OutputError
-from ganaug.evidence.classifier import synthetic_only_accuracy
 from ganaug.evidence.comparison import Comparison, compare
+from ganaug.evidence.synthetic_only import synthetic_only_accuracy
 from ganaug.exporting import export
 from ganaug.fitting import fit
 from ganaug.output import check_folder, make_folder, write_text

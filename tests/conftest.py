@@ -17,6 +17,8 @@ from ganaug.bank import GeneratorBank, Manifest
 from ganaug.gan.networks import Generator, NetworkShape
 from ganaug.recipe import Recipe, load_recipe
 
+pytest_plugins = ["planted"]
+
 MakeBank = Callable[..., GeneratorBank]
 
 

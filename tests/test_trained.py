@@ -4,7 +4,7 @@ import torch
 from ganaug.bank import GeneratorBank
 from ganaug.data import read_images
 from ganaug.demonstration import write_digits
-from ganaug.evidence.classifier import synthetic_only_accuracy
+from ganaug.evidence.synthetic_only import synthetic_only_accuracy
 from ganaug.fitting import fit
 from ganaug.measures import spread
 from ganaug.tasks import get_task

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from ganaug.bank import GeneratorBank
+from ganaug.classifier import per_class_accuracy, predict, train_classifier
 from ganaug.data import LabelledImages, choose_classes
 from ganaug.errors import DataError
-from ganaug.evidence.classifier import per_class_accuracy, predict, train_classifier
 from ganaug.evidence.parts import Parts, given_parts, hold_back, in_order, read, refuse_leaks
 from ganaug.evidence.result import Arm, Comparison, ratio_name
 from ganaug.evidence.statistics import Interval, paired_interval

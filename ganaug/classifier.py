@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,26 +12,24 @@ from torch.nn import functional
 from torchmetrics.functional.classification import multiclass_accuracy
 from torchvision.transforms import v2
 
-from ganaug.bank import GeneratorBank
-from ganaug.data import LabelledImages
-from ganaug.errors import DataError, TrainingError, did_you_mean
+from ganaug.errors import RecipeError, TrainingError, did_you_mean
+from ganaug.gan.precision import half_pays
 from ganaug.gan.seeding import seeded
 
 __all__ = [
-    "Augment",
     "accuracy",
     "build_classifier",
+    "check_augment",
     "per_class_accuracy",
     "predict",
-    "synthetic_only_accuracy",
+    "probabilities",
     "train_classifier",
 ]
 
-Augment = Literal["none", "trivial", "trivial+flip"]
-"""What is done to a training image: nothing, TrivialAugmentWide (2103.10158), or that after a coin-flip mirror."""
-
+_AUGMENTATIONS = ("none", "flip", "crop", "trivial", "cutmix")
 _CHUNK = 2048  # images augmented at a time
-_TOGETHER = 8  # images of a chunk that share one draw of TrivialAugmentWide
+_TOGETHER = 8  # images of a chunk that share one draw of crop or of TrivialAugmentWide
+_SMOOTHING = 0.05
 
 
 def build_classifier(*, resolution: int, channels: int, classes: int) -> nn.Module:
@@ -49,18 +46,37 @@ def build_classifier(*, resolution: int, channels: int, classes: int) -> nn.Modu
     return nn.Sequential(*layers, *head)
 
 
+def check_augment(augment: str) -> frozenset[str]:
+    """The parts of an augmentation such as "flip+trivial+cutmix".
+
+    "flip" mirrors half of the images; "crop" pads by an eighth, reflected, and crops anywhere; "trivial" is
+    TrivialAugmentWide (2103.10158); "cutmix" is CutMix (1905.04899) on half of the batches; "none" is nothing.
+
+    Raises:
+        RecipeError: a part is none of these.
+    """
+    parts = frozenset(augment.split("+"))
+    for part in parts:
+        if part not in _AUGMENTATIONS:
+            raise RecipeError(f"there is no augmentation {part!r}{did_you_mean(part, _AUGMENTATIONS)}")
+    if "none" in parts and len(parts) > 1:
+        raise RecipeError(f"augment is {augment!r}; 'none' goes with no other")
+    return parts - {"none"}
+
+
 def train_classifier(
     images: Tensor,
-    labels: Tensor,
+    targets: Tensor,
     *,
     classes: int,
     steps: int,
     batch: int = 64,
     seed: int = 0,
-    augment: Augment = "trivial",
+    augment: str = "trivial",
     lr: float = 3e-3,
+    fading: int = 0,
     device: torch.device | str = "cpu",
-    half: bool = False,
+    half: bool | None = None,
 ) -> nn.Module:
     """Train a reference classifier: AdamW, one-cycle learning rate, label smoothing 0.05.
 
@@ -69,15 +85,17 @@ def train_classifier(
 
     Args:
         images: NCHW uint8; real and synthetic ones concatenated for a mixed arm.
-        labels: N int64 in 0..classes-1.
+        targets: N int64 in 0..classes-1, or (N, classes) float probabilities, which are not smoothed further.
         classes: how many there are.
         steps: of the optimiser.
         batch: images a step, at least 2.
         seed: of weights, order, augmentation and dropout.
-        augment: of the training images.
+        augment: of the training images: see `check_augment`.
         lr: the highest of the cycle.
+        fading: as many of the last `images` give way as training goes on, all of them by its end: in the place of one
+            that has gone, an image of the same (likeliest) class that stays is shown, as `AnnealedRatio` does it.
         device: to train on.
-        half: bfloat16 autocast.
+        half: bfloat16 autocast; by default where the device computes in it.
 
     Returns:
         The network, in evaluation mode, on `device`.
@@ -86,15 +104,21 @@ def train_classifier(
         TrainingError: the loss is not finite.
     """
     where = torch.device(device)
+    parts = check_augment(augment)
+    known = targets if targets.ndim == 2 else functional.one_hot(targets, classes).float()
+    if targets.ndim == 1:
+        known = known * (1 - _SMOOTHING) + _SMOOTHING / classes
     with seeded(seed, where):
         network = build_classifier(resolution=images.shape[-1], channels=images.shape[1], classes=classes)
         network.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.02)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps)
-        for shown, wanted in _batches(images, labels, steps=steps, batch=batch, seed=seed, augment=augment):
-            with torch.autocast(where.type, torch.bfloat16, enabled=half):
+        precision = half_pays(where) if half is None else half
+        order = _faded(_epochs(len(images), steps * batch, seed), known.argmax(1), fading, seed)
+        for shown, wanted in _batches(images, known, order, batch=batch, parts=parts):
+            with torch.autocast(where.type, torch.bfloat16, enabled=precision):
                 logits = network(_scaled(shown, where))
-            loss = functional.cross_entropy(logits.float(), wanted.to(where), label_smoothing=0.05)
+            loss = functional.cross_entropy(logits.float(), wanted.to(where))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -112,14 +136,15 @@ def _scaled(images: Tensor, device: torch.device) -> Tensor:
 
 
 def _batches(
-    images: Tensor, labels: Tensor, *, steps: int, batch: int, seed: int, augment: Augment
+    images: Tensor, targets: Tensor, order: Tensor, *, batch: int, parts: frozenset[str]
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """`steps` batches of augmented images; draws on the global random state."""
-    order = _epochs(len(images), steps * batch, seed)
+    """Batches of augmented images in this order, with (batch, classes) targets; draws on the global random state."""
+    cutmix = v2.CutMix(labels_getter=lambda pair: pair[1])
     per_chunk = max(1, _CHUNK // batch) * batch
     for chosen in torch.split(order, per_chunk):
-        shown = _augmented(images[chosen], augment)
-        yield from zip(torch.split(shown, batch), torch.split(labels[chosen], batch), strict=True)
+        shown = _augmented(images[chosen], parts)
+        for pair in zip(torch.split(shown, batch), torch.split(targets[chosen], batch), strict=True):
+            yield cutmix(pair) if "cutmix" in parts and torch.rand(()) < 0.5 else pair
 
 
 def _epochs(count: int, wanted: int, seed: int) -> Tensor:
@@ -129,31 +154,60 @@ def _epochs(count: int, wanted: int, seed: int) -> Tensor:
     return torch.cat([torch.randperm(count, generator=random) for _ in range(rounds)])[:wanted]
 
 
-def _augmented(images: Tensor, augment: Augment) -> Tensor:
+def _faded(order: Tensor, classes: Tensor, fading: int, seed: int) -> Tensor:
+    """`order` with the last `fading` indices given up on a straight line over its length, the highest first."""
+    if fading == 0:
+        return order
+    random = torch.Generator().manual_seed(seed + 1)
+    staying = len(classes) - fading
+    left = 1 - torch.arange(len(order)) / max(1, len(order) - 1)
+    gone = order - staying >= left * fading
+    faded = order.clone()
+    for cls in classes.unique():
+        members = (classes[:staying] == cls).nonzero().flatten()
+        places = (gone & (classes[order] == cls)).nonzero().flatten()
+        if len(members):
+            faded[places] = members[torch.randint(len(members), (len(places),), generator=random)]
+    return faded
+
+
+def _augmented(images: Tensor, parts: frozenset[str]) -> Tensor:
     """NCHW uint8 to the same, augmented.
 
-    TrivialAugmentWide applies one draw of operation and strength to all that it is given, and a call costs far more
-    than a small image. So images far apart in the order are drawn for together, a few at a time: each image's own
-    distribution is as if it had been alone, and two of a draw seldom meet in a batch.
+    Crop and TrivialAugmentWide apply one draw of operation and strength to all that they are given, and a call costs
+    far more than a small image. So images far apart in the order are drawn for together, a few at a time: each image's
+    own distribution is as if it had been alone, and two of a draw seldom meet in a batch.
     """
-    if augment == "none":
-        return images
-    if augment == "trivial+flip":
+    if "flip" in parts:
         mirrored = torch.rand(len(images)) < 0.5
         images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-    trivial = v2.TrivialAugmentWide()
+    side = images.shape[-1]
+    jointly = []
+    if "crop" in parts:
+        jointly.append(v2.RandomCrop(side, padding=max(1, side // 8), padding_mode="reflect"))
+    if "trivial" in parts:
+        jointly.append(v2.TrivialAugmentWide())
+    if not jointly:
+        return images
+    together = v2.Compose(jointly)
     made = torch.empty_like(images)
     for group in torch.split(torch.randperm(len(images)), _TOGETHER):
-        made[group] = trivial(images[group])
+        made[group] = together(images[group])
     return made
 
 
 @torch.no_grad()
-def predict(network: nn.Module, images: Tensor, *, chunk: int = 512) -> Tensor:
-    """N int64 on the CPU: the class seen in each of `images` NCHW uint8."""
+def probabilities(network: nn.Module, images: Tensor, *, chunk: int = 512, temperature: float = 1.0) -> Tensor:
+    """(N, classes) float32 on the CPU: the softmax of `network` for `images` NCHW uint8, logits over `temperature`."""
     device = next(network.parameters()).device
     network.eval()
-    return torch.cat([network(_scaled(part, device)).argmax(1).cpu() for part in torch.split(images, chunk)])
+    logits = [network(_scaled(part, device)).float().cpu() for part in torch.split(images, chunk)]
+    return functional.softmax(torch.cat(logits) / temperature, dim=1)
+
+
+def predict(network: nn.Module, images: Tensor, *, chunk: int = 512) -> Tensor:
+    """N int64 on the CPU: the class seen in each of `images` NCHW uint8."""
+    return probabilities(network, images, chunk=chunk).argmax(1)
 
 
 def accuracy(network: nn.Module, images: Tensor, labels: Tensor, *, classes: int) -> tuple[float, list[float]]:
@@ -169,40 +223,3 @@ def per_class_accuracy(seen: Tensor, labels: Tensor, *, classes: int) -> list[fl
     shares[torch.bincount(labels, minlength=classes) == 0] = math.nan  # torchmetrics says 0 there
     found: list[float] = shares.tolist()
     return found
-
-
-def synthetic_only_accuracy(
-    bank: GeneratorBank,
-    held: LabelledImages,
-    *,
-    per_class: int = 200,
-    steps: int = 600,
-    seed: int = 0,
-    **training: Any,
-) -> tuple[float, list[float]]:
-    """Accuracy on held-back real images of a classifier trained on synthetic images alone.
-
-    The classification accuracy score of Ravuri and Vinyals (NeurIPS 2019, 1905.10887).
-
-    Args:
-        bank: to draw from; it must not have been fitted on `held`.
-        held: real images at the bank's resolution, of classes that the bank knows.
-        per_class: synthetic images of each class.
-        steps: of the optimiser.
-        seed: of samples and training.
-        training: further arguments of `train_classifier`.
-
-    Returns:
-        In all and for each class of `held`, in 0..1.
-
-    Raises:
-        DataError: `held` has a class that the bank does not know.
-    """
-    for name in held.class_names:
-        if name not in bank.class_names:
-            raise DataError(f"the bank knows no class {name!r}{did_you_mean(name, bank.class_names)}")
-    images = torch.cat([bank.sample(name, per_class, seed=seed) for name in held.class_names])
-    classes = len(held.class_names)
-    labels = torch.arange(classes).repeat_interleave(per_class)
-    network = train_classifier(images, labels, classes=classes, steps=steps, seed=seed, **training)
-    return accuracy(network, held.images, held.labels, classes=classes)

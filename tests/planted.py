@@ -1,4 +1,4 @@
-"""A small world whose truth is known: four faint patterns in strong noise, and banks that say true or false things."""
+"""Fixtures of a small world whose truth is known: four faint patterns in strong noise, and true and false banks."""
 
 from collections.abc import Callable
 
@@ -11,8 +11,6 @@ from ganaug.data import LabelledImages, fingerprint
 from ganaug.gan.networks import Generator, NetworkShape
 from ganaug.manifest import Manifest
 from ganaug.recipe import Recipe
-
-torch.set_num_threads(1)
 
 NAMES = ("ant", "bee", "cow", "doe")
 RESOLUTION = 16
