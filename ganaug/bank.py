@@ -185,7 +185,8 @@ class GeneratorBank:
 
     def with_verdict(self, verdict: Verdict | None) -> GeneratorBank:
         """The same generators with another verdict."""
-        return GeneratorBank(self.manifest.model_copy(update={"verdict": verdict}), list(self.generators))
+        changes = {"verdict": verdict, "format": FORMAT}  # a verdict may say what an older format could not
+        return GeneratorBank(self.manifest.model_copy(update=changes), list(self.generators))
 
     def save(self, path: str | Path, *, exist_ok: bool = True) -> Path:
         """Write the bank to a file, beside its goal first; returns the path.

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["FORMAT", "Manifest", "Verdict"]
 
-FORMAT = 1  # of the file; raise it when an older ganaug could no longer read what this one writes
+FORMAT = 2  # of the file; raise it when an older ganaug could no longer read what this one writes
 
 
 class Verdict(BaseModel):
@@ -22,6 +22,13 @@ class Verdict(BaseModel):
     high: float = Field(description="upper end of the 95 % interval of the gain")
     real_only: float = Field(description="mean accuracy on real images alone, 0..1")
     with_synthetic: float = Field(description="mean accuracy on real and synthetic images, 0..1")
+    annealed: bool = Field(False, description="whether the ratio falls to 0 over the epochs, instead of staying")
+    screened: bool = Field(False, description="whether the synthetic images were screened")
+    soft: bool = Field(False, description="whether the synthetic images bore the screening judge's soft labels")
+    augment: Union[str, None] = Field(None, description="the classical augmentation of every image, as 'flip+trivial'")
+    real_equivalent: Union[float, None] = Field(
+        None, description="more real images that would have brought the same gain; null where that cannot be told"
+    )
     subject: Literal["bank", "recipe"] = Field(description="what was measured: this bank, or refits of its recipe")
     measured: dict[str, Any] = Field(default_factory=dict, description="how it was measured, and every single figure")
 
@@ -40,8 +47,13 @@ class Verdict(BaseModel):
             if isinstance(self.ratio, dict)
             else f"{self.ratio:g}"
         )
+        how = "".join(
+            f", {word}"
+            for word, is_so in (("annealed", self.annealed), ("screened", self.screened), ("soft labels", self.soft))
+            if is_so
+        )
         return (
-            f"{said} synthetic images per real one: {100 * self.gain:+.1f} points of accuracy ({interval}; "
+            f"{said} synthetic images per real one{how}: {100 * self.gain:+.1f} points of accuracy ({interval}; "
             f"{self.real_only:.1%} to {self.with_synthetic:.1%}), {subject}"
         )
 

@@ -112,6 +112,8 @@ def test_a_verdict_says_what_was_found() -> None:
     none = VERDICT.model_copy(update={"ratio": 0.0, "gain": -0.01, "low": -0.03, "high": 0.01, "subject": "bank"})
     assert none.sentence.startswith("no ratio tried was shown to help: -1.0 points")
     assert VERDICT.model_copy(update={"ratio": {"cat": 1.0, "dog": 0.5}}).sentence.startswith("cat 1, dog 0.5 synth")
+    treated = VERDICT.model_copy(update={"annealed": True, "soft": True})
+    assert treated.sentence.startswith("0.5 synthetic images per real one, annealed, soft labels: +2.1 points")
     with pytest.raises(ValidationError):
         Verdict(**{**VERDICT.model_dump(), "gain": float("nan")})
 
@@ -165,7 +167,7 @@ def test_what_is_no_bank_is_said_to_be_none(tmp_path: Path) -> None:
         ({"tensors": {"generators.1.to_image.bias": torch.zeros(3)}}, "belongs to no generator"),
         ({"manifest": "{"}, "manifest cannot be read"),
         ({"manifest": "[]"}, "manifest cannot be read"),
-        ({"manifest": {"format": 2, "unheard": 1}}, "format 2, this ganaug reads up to 1; upgrade"),
+        ({"manifest": {"format": 3, "unheard": 1}}, "format 3, this ganaug reads up to 2; upgrade"),
         ({"manifest": {"unheard": 1}}, "unheard"),
         ({"manifest": {"class_names": ["cat", "dog"]}}, "2 class names and 3 label numbers"),
         ({"manifest": {"class_names": ["cat", "dog"], "label_numbers": [0, 1]}}, "shape is for 3 classes, where 2"),
@@ -216,6 +218,8 @@ def test_a_bank_of_the_first_format_stays_loadable() -> None:
     assert bank.recipe.resolution == 16
     assert bank.verdict is not None
     assert bank.verdict.ratio == 0.5
+    assert not (bank.verdict.annealed or bank.verdict.screened or bank.verdict.soft)
+    assert (bank.manifest.format, bank.with_verdict(VERDICT).manifest.format) == (1, 2)
     middle = bank.sample("right", 3, seed=5)[:, 0, 8, 8].to(torch.int64)
     assert (middle - torch.tensor(OLD_PIXELS)).abs().max() <= 2  # other processors round otherwise
 
