@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from ganaug.exporting import export
     from ganaug.fitting import fit
     from ganaug.pool import SamplePool
-    from ganaug.recipe import Recipe, load_recipe
+    from ganaug.recipe import Recipe, Screening, load_recipe
+    from ganaug.screening import screen
     from ganaug.workflow import run
 
 __version__ = "0.1.0"
@@ -58,6 +59,7 @@ _HOMES = {
     "GeneratorBank": "ganaug.bank",
     "Recipe": "ganaug.recipe",
     "SamplePool": "ganaug.pool",
+    "Screening": "ganaug.recipe",
     "compare": "ganaug.evidence.comparison",
     "demo": "ganaug.demonstration",
     "export": "ganaug.exporting",
@@ -65,6 +67,7 @@ _HOMES = {
     "load": "ganaug.bank",
     "load_recipe": "ganaug.recipe",
     "run": "ganaug.workflow",
+    "screen": "ganaug.screening",
 }
 
 __all__ = [
@@ -75,6 +78,7 @@ __all__ = [
     "GeneratorBank",
     "Recipe",
     "SamplePool",
+    "Screening",
     "compare",
     "demo",
     "export",
@@ -82,6 +86,7 @@ __all__ = [
     "load",
     "load_recipe",
     "run",
+    "screen",
 ]
 
 

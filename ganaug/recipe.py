@@ -24,6 +24,7 @@ __all__ = [
     "Networks",
     "Recipe",
     "Reconstruction",
+    "Screening",
     "Snapshots",
     "Train",
     "load_recipe",
@@ -129,6 +130,42 @@ class Snapshots(_Section):
     samples: int = Field(50, ge=4, le=10_000, description="synthetic images a class that a snapshot is scored on")
 
 
+class Screening(_Section):
+    """Which synthetic samples are fit to train on; a reason that is null drops nothing.
+
+    A class's *usual distance* is the median distance from a real image of it to the nearest other one.
+    """
+
+    doubt: Share | None = Field(
+        0.2,
+        description="drop a sample if the judge gives its class less than half and is less sure of it than of all but "
+        "this share of the class's real images; 1: whenever it is less than half",
+    )
+    far: Share | None = Field(
+        0.95,
+        description="drop a sample whose features are farther from any real image of its class than those of this share "
+        "of the class's real images are from the nearest other one",
+    )
+    copies: float | None = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="drop a sample whose pixels, mirrored or moved a little, are within this part of the usual distance "
+        "of a training image",
+    )
+    redundant: float | None = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="drop a sample whose features are within this part of the usual distance of one that is kept",
+    )
+    judges: int = Field(
+        3, ge=2, le=20, description="classifiers; each is trained without one part of the real images and judges that"
+    )
+    steps: int = Field(300, ge=1, le=1_000_000, description="optimiser steps of each judge")
+    draw: float = Field(3.0, ge=1, le=100, description="samples drawn for each one wanted, at the most")
+
+
 class Compare(_Section):
     """The question 'does it help?': a reference classifier on real only and on real plus synthetic."""
 
@@ -177,6 +214,9 @@ class Recipe(_Section):
     reconstruction: Reconstruction = Reconstruction()
     gan: Gan = Gan()
     snapshots: Snapshots = Snapshots()
+    screening: Screening | None = Field(
+        None, description="null: samples are not screened, unless a comparison or the user says so"
+    )
     compare: Compare = Compare()
     export: Export | None = None
     train: Train | None = None

@@ -1,0 +1,8 @@
+"""Which synthetic samples are fit to train on, and why the others are not."""
+
+from ganaug.recipe import Screening
+from ganaug.screening.keeping import kept_screening
+from ganaug.screening.screened import Screened, Tally, write_kept
+from ganaug.screening.selection import screen, screen_samples
+
+__all__ = ["Screened", "Screening", "Tally", "kept_screening", "screen", "screen_samples", "write_kept"]
