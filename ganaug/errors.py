@@ -60,6 +60,10 @@ class MissingExtraError(GanaugError, ImportError):
 
     def __init__(self, library: str, extra: str) -> None:
         super().__init__(f"{library} is not installed; run: python -m pip install 'ganaug[{extra}]'")
+        self._made_of = library, extra
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        return type(self), self._made_of  # an exception is made again from its message; a worker process sends it
 
 
 def did_you_mean(got: str, choices: Iterable[str]) -> str:

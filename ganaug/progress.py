@@ -1,4 +1,4 @@
-"""The live bar of a fit."""
+"""The live bars: of a fit, and of the cells of a comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-__all__ = ["Bar"]
+__all__ = ["Bar", "CellBar"]
 
 
 class Bar:
@@ -73,3 +73,73 @@ class Bar:
             seconds = round((1 - share) * 1000 * self.kimg / self.rate)
             left = f"  {datetime.timedelta(seconds=seconds)} left"
         return f"{share * self.kimg:.1f}/{self.kimg:.1f} kimg  {self.rate:.0f} images/s{left}"
+
+
+class CellBar:
+    """How many cells of a comparison are done, and about how long the others take, on stderr.
+
+    Where stderr is no terminal, it is one line at the end.
+    """
+
+    def __init__(
+        self,
+        total: int = 0,
+        *,
+        shown: bool = True,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.total = total
+        self.done = 0
+        self._clock = clock
+        self._started = clock()
+        self._run = 0
+        self._progress = Progress(
+            TextColumn("compare"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[told]}"),
+            disable=not shown,
+            console=console or Console(stderr=True),
+        )
+        self._row = self._progress.add_task("", total=max(1, total), told=self._told())
+
+    def __enter__(self) -> CellBar:
+        self._started = self._clock()
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def expect(self, total: int) -> None:
+        """There are `total` cells in all: fewer where arms were dropped, more where stages are added."""
+        self.total = max(total, self.done)
+        self._show()
+
+    def move(self) -> None:
+        """One more cell was run."""
+        self._run += 1
+        self._one_more()
+
+    def skip(self) -> None:
+        """One more cell is done with: it was run before, so it says nothing of how long the others take."""
+        self._one_more()
+
+    def seconds_left(self) -> float | None:
+        """At the mean pace of the cells that were run; None before there is one."""
+        if not self._run:
+            return None
+        return (self._clock() - self._started) / self._run * (self.total - self.done)
+
+    def _one_more(self) -> None:
+        self.done += 1
+        self.total = max(self.total, self.done)
+        self._show()
+
+    def _show(self) -> None:
+        self._progress.update(self._row, completed=self.done, total=max(1, self.total), told=self._told())
+
+    def _told(self) -> str:
+        seconds = self.seconds_left()
+        left = f"  about {datetime.timedelta(seconds=round(seconds))} left" if seconds else ""
+        return f"{self.done}/{self.total} cells{left}"
