@@ -11,10 +11,6 @@ import torch
 from ganaug.errors import DataError, MissingExtraError
 
 
-def add(*numbers):
-    return {"sum": sum(numbers), "threads": torch.get_num_threads(), "process": os.getpid()}
-
-
 def total(images, start):
     return {"total": int(images.sum()) + start}
 
@@ -29,7 +25,7 @@ def marked(folder, name, seconds=0.0):
 
 def sleep(seconds):
     time.sleep(seconds)
-    return {"slept": seconds}
+    return {"slept": seconds, "threads": torch.get_num_threads(), "process": os.getpid()}
 
 
 def fail(kind):
