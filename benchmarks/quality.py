@@ -3,7 +3,8 @@
     python benchmarks/quality.py --data DIR --per-class 50 --minutes 10 --seeds 0,1,2 --out results/NAME.json
 
 With `--picture` a fit is kept, and the same command goes on with it. With `--ask` the second question too: do they
-help? `ganaug.compare` on the same held-out images, real only against real plus synthetic at ratios 0.5 and 1.
+help? `ganaug.compare` with this bank: the arm is chosen on training images that were not drawn, the answer comes from
+`DIR/test`, which is why it takes `--test`.
 
 Draws `--per-class` images of each class from `DIR/train` (or DIR itself), fits on them, and scores on `DIR/test` with
 `--test`, else on the training images that were not drawn: tuning must not see the test part. The same classifier,
@@ -64,7 +65,8 @@ def one_seed(given: argparse.Namespace, recipe: Recipe, seed: int) -> dict:
     folder, classes, picture = given.data, given.classes, given.picture
     source = folder / "train" if (folder / "train").is_dir() else folder
     everything = read_images(source, resolution=recipe.resolution, classes=classes, fit=recipe.data.fit)
-    real, held = few_of_each(everything, given.per_class, 100, seed)
+    real, undrawn = few_of_each(everything, given.per_class, 100, seed)
+    held = undrawn
     if given.test:
         colour = "grey" if real.images.shape[1] == 1 else "rgb"
         held = read_images(
@@ -101,7 +103,7 @@ def one_seed(given: argparse.Namespace, recipe: Recipe, seed: int) -> dict:
         "best_kimg": bank.manifest.kimg,
         "kimg": bank.recipe.kimg,
         "fit_seconds": seconds,
-        "does_it_help": compare(real, bank, test=held, ratios=(0.5, 1.0), seeds=3).to_dict() if given.ask else None,
+        "does_it_help": compare(real, bank, val=undrawn, test=held, seeds=3).to_dict() if given.ask else None,
     }
 
 
@@ -120,6 +122,8 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="where previews and run folders go")
     parser.add_argument("--out", type=Path, help="JSON of all figures")
     given = parser.parse_args()
+    if given.ask and not given.test:
+        parser.error("--ask chooses on training images that were not drawn, so the answer needs --test")
     settings = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in given.settings)}
     budget = {"kimg": given.kimg} if given.kimg else {"minutes": given.minutes} if given.minutes else {}
     recipe = load_recipe(given.recipe).replace(settings | budget)
