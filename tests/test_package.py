@@ -9,7 +9,9 @@ import pytest
 import ganaug
 from ganaug.recipe import load_recipe, recipe_names
 
-EXTRAS = {"albumentations", "lightning", "pytorch_lightning", "segmentation_models_pytorch", "ultralytics", "datasets"}
+EXTRAS = {
+    "albumentations", "datasets", "lightning", "pytorch_lightning", "ray", "segmentation_models_pytorch", "ultralytics",
+}  # fmt: skip
 
 
 def loaded_by(code: str) -> set[str]:
