@@ -17,6 +17,7 @@ from torch import Tensor
 import ganaug
 from ganaug import measures
 from ganaug.bank import GeneratorBank, Manifest
+from ganaug.data import LabelledImages
 from ganaug.gan.loop import Fit, Snapshot
 from ganaug.gan.networks import Generator, NetworkShape
 from ganaug.planning import OnBad, Plan, RecipeLike, enough_memory, plan_fit
@@ -44,7 +45,7 @@ def fit(
     resume: bool = False,
     raw: Any = None,
     on_bad: OnBad = "stop",
-    held_back: Sequence[str] = (),
+    held_back: Sequence[str] | LabelledImages = (),
     progress: bool = True,
 ) -> GeneratorBank:
     """Train class-conditional generators on a labelled image set.
@@ -64,7 +65,7 @@ def fit(
         resume: go on from the last checkpoint in `run_dir`, with its recipe; afresh where there is none.
         raw: the dataset's images below its transform, where ganaug cannot find them itself.
         on_bad: what to do about an unreadable file, "stop" or "skip".
-        held_back: fingerprints of images kept from this fit for an honest comparison; listed in the bank.
+        held_back: images kept from this fit for an honest comparison, or their fingerprints; listed in the bank.
         progress: show a live bar.
 
     Returns:
@@ -80,7 +81,7 @@ def fit(
     return fit_plan(plan, held_back=held_back, progress=progress)
 
 
-def fit_plan(plan: Plan, *, held_back: Sequence[str] = (), progress: bool = True) -> GeneratorBank:
+def fit_plan(plan: Plan, *, held_back: Sequence[str] | LabelledImages = (), progress: bool = True) -> GeneratorBank:
     """Carry out a plan; arguments are those of `fit`."""
     if plan.run is not None and not plan.goes_on:
         plan.run.start(plan.recipe, plan.data)
@@ -220,8 +221,14 @@ def _images(generator: Generator, noise: Tensor, labels: Tensor, chunk: int = 64
 
 
 def _manifest(
-    plan: Plan, shape: NetworkShape, histories: Sequence[Sequence[Snapshot]], held_back: Sequence[str]
+    plan: Plan,
+    shape: NetworkShape,
+    histories: Sequence[Sequence[Snapshot]],
+    held_back: Sequence[str] | LabelledImages,
 ) -> Manifest:
+    near: tuple[str, ...] = ()
+    if isinstance(held_back, LabelledImages):
+        held_back, near = held_back.fingerprints, held_back.perceptual
     best = [max(history, key=lambda snapshot: snapshot.score) for history in histories]
     names = ("score", "coverage", "kernel_distance", "spread_ratio", "sharpness_ratio")
     rows = [{"score": snapshot.score, **snapshot.measures} for snapshot in best]
@@ -238,4 +245,6 @@ def _manifest(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         train_fingerprints=plan.data.fingerprints,
         held_back_fingerprints=tuple(held_back),
+        train_perceptual=plan.data.perceptual,
+        held_back_perceptual=near,
     )

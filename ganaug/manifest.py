@@ -76,6 +76,8 @@ class Manifest(BaseModel):
     created: str
     train_fingerprints: tuple[str, ...]
     held_back_fingerprints: tuple[str, ...] = ()
+    train_perceptual: tuple[str, ...] = Field(default=(), description="perceptual prints; older banks have none")
+    held_back_perceptual: tuple[str, ...] = ()
     verdict: Union[Verdict, None] = None
 
     @model_validator(mode="after")

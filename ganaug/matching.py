@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ganaug.bank import GeneratorBank
-from ganaug.data import DatasetView, fingerprint
+from ganaug.data import DatasetView, fingerprint, near_copies, perceptual_print
 from ganaug.errors import DataError, LeakError
 
 __all__ = ["MatchedClass", "larger_images", "match_classes", "strange_images", "unmatched_classes", "with_size"]
@@ -78,7 +78,7 @@ def unmatched_classes(
 
 
 def strange_images(view: DatasetView, matched: list[MatchedClass], bank: GeneratorBank) -> str | None:
-    """A warning where the bank was not fitted on the dataset's images.
+    """A warning where the bank was not fitted on the dataset's images, or some all but equal images it held back.
 
     Up to 2000 images, evenly spaced, are looked at.
 
@@ -92,12 +92,16 @@ def strange_images(view: DatasetView, matched: list[MatchedClass], bank: Generat
     for cls in matched:
         of_matched[cls.members] = True
     leaked = compared = strange = 0
+    prints = []
     for index in _evenly(len(view), MOST_CHECKED):
         try:
-            found = fingerprint(view.image(index))
+            image = view.image(index)
+            found = fingerprint(image)
         except DataError:  # an unreadable image is for the training loop to meet, as it would without ganaug
             continue
         leaked += found in held_back
+        if bank.manifest.held_back_perceptual:
+            prints.append(perceptual_print(image))
         if of_matched[index]:  # the bank may have been fitted on some of the classes only
             compared += 1
             strange += found not in fitted
@@ -106,9 +110,17 @@ def strange_images(view: DatasetView, matched: list[MatchedClass], bank: Generat
             f"{leaked} images of the dataset are among those that the bank's fit held back for an honest score; "
             "wrap the training images alone, or fit a bank on all of these (check=False mixes anyway)"
         )
+    said = []
     if fitted and compared and strange / compared > STRANGE_SHARE:
-        return f"the bank was not fitted on {strange} of {compared} images looked at; wrap the data it was fitted on"
-    return None
+        said.append(
+            f"the bank was not fitted on {strange} of {compared} images looked at; wrap the data it was fitted on"
+        )
+    if near := len(near_copies(prints, bank.manifest.held_back_perceptual)):
+        said.append(
+            f"{near} of {len(prints)} images looked at are near-copies of images that the bank's fit held back for an "
+            "honest score, which then flatters; leave them out"
+        )
+    return "; and ".join(said) or None
 
 
 def larger_images(view: DatasetView, bank: GeneratorBank) -> str | None:

@@ -141,8 +141,7 @@ def run(
     make_folder(folder)
     source, val = split.write(folder, say)
     say("fitting the generators")
-    held_back = split.held.fingerprints
-    bank = fit(source, classes=chosen, recipe=resolved, device=where, run_dir=folder / "bank.run", held_back=held_back)
+    bank = fit(source, classes=chosen, recipe=resolved, device=where, run_dir=folder / "bank.run", held_back=split.held)
     bank.save(folder / "bank.ganaug")
     save_picture(preview(bank, data=source), folder / "preview.png")
     say("comparing with and without synthetic images")

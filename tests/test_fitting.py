@@ -54,6 +54,7 @@ def test_a_fit_gives_a_bank_that_tells_how_it_came_to_be(image_folder, tiny_reci
     assert bank.sample("owl", 2).shape == (2, 3, 16, 16)
     assert manifest.held_back_fingerprints == ("ab", "cd")
     assert set(manifest.train_fingerprints) == set(read_images(image_folder, resolution=16).fingerprints)
+    assert set(manifest.train_perceptual) == set(read_images(image_folder, resolution=16).perceptual)
     assert manifest.recipe == tiny_recipe.replace({"seed": 3}).model_dump(mode="json")
     assert 0 < manifest.kimg <= 0.064
     assert set(manifest.scores) == {"score", "coverage", "kernel_distance", "spread_ratio", "sharpness_ratio"}
@@ -287,3 +288,12 @@ def test_a_fault_of_our_own_is_not_taken_for_a_lack_of_memory(image_folder, tiny
     monkeypatch.setattr(Trainer, "step", wrong)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         quiet(image_folder, tiny_recipe)
+
+
+def test_images_that_were_held_back_are_listed_by_both_prints(image_folder, tiny_recipe):
+    data = read_images(image_folder, resolution=16)
+    kept = [0, 1, 2, 12, 13, 14, 18, 19]
+    bank = quiet(data.subset(kept), tiny_recipe, held_back=data.subset([5, 20]))
+    assert bank.manifest.held_back_fingerprints == (data.fingerprints[5], data.fingerprints[20])
+    assert bank.manifest.held_back_perceptual == (data.perceptual[5], data.perceptual[20])
+    assert len(bank.manifest.train_perceptual) == len(kept)

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, Subset
 from torchvision.datasets import ImageFolder
 
 from ganaug.bank import GeneratorBank
-from ganaug.data import fingerprint
+from ganaug.data import fingerprint, perceptual_print
 from ganaug.dataset import GanAugmented
 from ganaug.errors import DataError, LeakError
 
@@ -106,3 +106,16 @@ def test_an_unreadable_image_is_left_to_the_training_loop(tiny_bank: GeneratorBa
     assert len([train[index] for index in train.synthetic_indices()]) == 21
     with pytest.raises(Image.UnidentifiedImageError):
         train[15]
+
+
+def test_near_copies_of_images_that_were_held_back_draw_one_warning(make_bank: Any, image_folder: Path) -> None:
+    held = np.asarray(Image.open(image_folder / "owl" / "02.png"))
+    lighter = perceptual_print((held * 0.9 + 12).astype(np.uint8))
+    pets = ImageFolder(str(image_folder))
+    assert fingerprint(pets[20][0]) != fingerprint((held * 0.9 + 12).astype(np.uint8))
+    with pytest.warns(UserWarning, match="1 of 21 images looked at are near-copies of images .* held back") as caught:
+        mixed(pets, make_bank(held_back_fingerprints=("0",), held_back_perceptual=(lighter,)))
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mixed(Subset(pets, range(20)), make_bank(held_back_fingerprints=("0",), held_back_perceptual=(lighter,)))

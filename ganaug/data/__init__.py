@@ -1,7 +1,7 @@
 """Real labelled images in: folders, CSV files and any user's dataset read below its transform."""
 
 from ganaug.data.class_names import choose_classes, safe_stem
-from ganaug.data.fingerprints import fingerprint
+from ganaug.data.fingerprints import fingerprint, near_copies, perceptual_print
 from ganaug.data.folders import ImageFiles, open_folder
 from ganaug.data.images import from_square, open_image, to_channels, to_square, to_uint8
 from ganaug.data.labelled import LabelledImages, read_images
@@ -15,8 +15,10 @@ __all__ = [
     "choose_classes",
     "fingerprint",
     "from_square",
+    "near_copies",
     "open_folder",
     "open_image",
+    "perceptual_print",
     "read_images",
     "safe_stem",
     "stratified_split",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ganaug.data.class_names import choose_classes
-from ganaug.data.fingerprints import fingerprint
+from ganaug.data.fingerprints import fingerprint, perceptual_print
 from ganaug.data.folders import list_images
 from ganaug.data.images import Pixels, is_grey, to_channels, to_square, to_uint8
 from ganaug.data.view import DatasetView
@@ -32,6 +32,7 @@ class LabelledImages:
     label_numbers: tuple[int, ...]  # the numbers that the user's dataset gives those classes
     fingerprints: tuple[str, ...]  # of the whole images, not of these squares
     skipped: tuple[str, ...] = ()  # a line for each image that could not be read
+    perceptual: tuple[str, ...] = ()  # prints of the whole images for near-copies; none where they are not known
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -39,8 +40,14 @@ class LabelledImages:
     def subset(self, indices: Sequence[int] | Tensor) -> LabelledImages:
         """These images only, of the same classes."""
         chosen = torch.as_tensor(indices, dtype=torch.int64)
-        prints = tuple(self.fingerprints[index] for index in chosen.tolist())
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen], fingerprints=prints)
+        rows = chosen.tolist()
+        return replace(
+            self,
+            images=self.images[chosen],
+            labels=self.labels[chosen],
+            fingerprints=tuple(self.fingerprints[index] for index in rows),
+            perceptual=tuple(self.perceptual[index] for index in rows) if self.perceptual else (),
+        )
 
     def counts(self) -> list[int]:
         """Images of each class."""
@@ -55,6 +62,7 @@ class _Read:
     squares: list[Pixels] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     fingerprints: list[str] = field(default_factory=list)
+    perceptual: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
 
@@ -141,6 +149,7 @@ def _read_all(
         read.squares.append(to_channels(square, 1) if is_grey(square) else square)
         read.numbers.append(number)
         read.fingerprints.append(fingerprint(pixels))
+        read.perceptual.append(perceptual_print(pixels))
     return read
 
 
@@ -174,4 +183,5 @@ def _gathered(view: DatasetView, read: _Read, numbers: Sequence[int], channels: 
         label_numbers=tuple(numbers),
         fingerprints=tuple(read.fingerprints[index] for index in kept),
         skipped=tuple(read.skipped),
+        perceptual=tuple(read.perceptual[index] for index in kept),
     )

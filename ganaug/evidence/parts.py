@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from ganaug.bank import GeneratorBank
-from ganaug.data import LabelledImages, stratified_split
+from ganaug.data import LabelledImages, near_copies, stratified_split
 from ganaug.errors import DataError, LeakError, did_you_mean
 from ganaug.tasks import get_task
 
@@ -65,14 +65,19 @@ def in_order(data: LabelledImages, names: Sequence[str], what: str) -> LabelledI
     return replace(kept, labels=labels[labels >= 0], class_names=tuple(names), label_numbers=numbers)
 
 
-def refuse_leaks(bank: GeneratorBank, train: LabelledImages, sets: dict[str, LabelledImages]) -> None:
+def refuse_leaks(bank: GeneratorBank, train: LabelledImages, sets: dict[str, LabelledImages]) -> tuple[str, ...]:
     """Check that no image of `sets` (name to images) has been trained on or is in two of them.
+
+    Returns:
+        A note for each set that holds near-copies of such images: saved again, resized or brightened.
 
     Raises:
         LeakError: there is such an image.
         DataError: a set has a class that the bank does not know.
     """
     fitted = set(bank.manifest.train_fingerprints)
+    like = [*bank.manifest.train_perceptual, *train.perceptual]
+    notes = []
     seen: dict[str, Collection[str]] = {"the bank was fitted on": fitted, "data holds": set(train.fingerprints)}
     for what, found in sets.items():
         unknown = [name for name in found.class_names if name not in bank.class_names]
@@ -89,6 +94,13 @@ def refuse_leaks(bank: GeneratorBank, train: LabelledImages, sets: dict[str, Lab
                     "an honest answer needs others: leave them out, or give neither val nor test"
                 )
         seen[f"{what} holds"] = set(found.fingerprints)
+        if near := len(near_copies(found.perceptual, like)):
+            notes.append(
+                f"{near} of the {len(found)} images of {what} are near-copies of images that were trained on or that "
+                "another set holds, and flatter the answer"
+            )
+        like += found.perceptual
+    return tuple(notes)
 
 
 def given_parts(train: LabelledImages, sets: dict[str, LabelledImages], several: bool, seed: int) -> Parts:
