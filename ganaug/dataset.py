@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import operator
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,20 @@ from torch.utils.data import Dataset
 
 from ganaug.bank import GeneratorBank
 from ganaug.batches import FixedShareBatchSampler
+from ganaug.choosing import (
+    ChosenSamples,
+    ScreeningChoice,
+    choose_samples,
+    hard_labels,
+    resolve_ratio,
+    screening_settings,
+)
 from ganaug.data import from_square
+from ganaug.data.items import join_item, split_item
 from ganaug.errors import RecipeError
 from ganaug.matching import MatchedClass, larger_images, match_classes, strange_images, unmatched_classes, with_size
 from ganaug.pool import Report, SamplePool
-from ganaug.ratios import AnnealedRatio, Ratio, Schedule, SlotPlan, interleaved, per_class_ratio, schedule_of
+from ganaug.ratios import AnnealedRatio, Ratio, SlotPlan, interleaved
 from ganaug.tasks import get_task
 
 __all__ = ["AnnealedRatio", "FixedShareBatchSampler", "GanAugmented"]
@@ -36,7 +45,8 @@ class GanAugmented(Dataset[Any]):
     through the dataset's own transforms. The wrapped dataset is never changed.
 
     What an index holds depends on (seed, epoch, index) alone, not on workers, batches or processes; the draws of
-    random transforms come from the random generators of whoever reads, as for any dataset. For a plain loop:
+    random transforms come from the random generators of whoever reads, as for any dataset. A class of which no sample
+    passes the screening has real images in its slots. For a plain loop:
 
         for epoch in range(epochs):
             train.set_epoch(epoch)
@@ -48,6 +58,13 @@ class GanAugmented(Dataset[Any]):
         ratio: synthetic samples per real one: a number, one for each class by name or number, one for each epoch (a
             list, an `AnnealedRatio`, or any picklable function of the epoch that never exceeds its first value), or
             "auto": what the bank's verdict says.
+        epochs: how many the training has; where the verdict is of synthetic images that give way to real ones over the
+            epochs, "auto" needs it.
+        screening: use only samples that are fit to train on: True for the recipe's settings or the defaults, settings
+            of your own, or False. By default what the verdict says where `ratio` is "auto", else False. Classifiers
+            are trained on the dataset's images for it, once.
+        soft_labels: give every target as probabilities of the classes, (classes,) float32: of a real image 1 for its
+            own, of a synthetic one what classifiers say that were trained on real images.
         balance: spend the same total on the rarest classes first.
         seed: decides which samples are drawn.
         raw: a dataset of the same length whose images are PIL or uint8, where those of `dataset` are floats.
@@ -58,7 +75,7 @@ class GanAugmented(Dataset[Any]):
         report: called with samples made and samples in all while the pool is made.
 
     Raises:
-        LeakError: the dataset has images that the bank's fit held back for an honest score.
+        LeakError: the dataset has images that the bank's fit held back for an honest score (not with check=False).
         DataError: the dataset cannot be read below its transform, or shares no class with the bank.
         RecipeError: a ratio or another setting is out of range.
         OutputError: the pool cannot be written.
@@ -70,6 +87,9 @@ class GanAugmented(Dataset[Any]):
         bank: GeneratorBank | str | Path,
         *,
         ratio: Ratio = "auto",
+        epochs: int | None = None,
+        screening: ScreeningChoice = None,
+        soft_labels: bool = False,
         balance: bool = False,
         seed: int = 0,
         raw: Any = None,
@@ -88,9 +108,12 @@ class GanAugmented(Dataset[Any]):
         labels = np.asarray(self._view.labels(), dtype=np.int64)
         self._real_length = len(labels)
         self._matched = match_classes(self._view, labels, bank)
-        schedule, unproven = _resolve(ratio, self._matched, bank)
+        length = None if epochs is None else _whole(epochs, "epochs", 1, 2**31)
+        auto = isinstance(ratio, str)
+        schedule, fade, unproven = resolve_ratio(ratio, self._matched, bank, length)
+        settings = screening_settings(screening, bank, auto=auto)
         sizes = tuple(len(cls.members) for cls in self._matched)
-        self._plan = SlotPlan(sizes, schedule, balance)
+        self._plan = SlotPlan(sizes, schedule, balance, fade)
         self._slots = self._plan.slots()
         self._lay_out(labels)
         worries = [unproven]
@@ -99,19 +122,44 @@ class GanAugmented(Dataset[Any]):
         if self._slots.any():
             worries.append(unmatched_classes(self._view, labels, self._matched, bank))
             worries.append(larger_images(self._view, bank))
-        for worry in filter(None, worries):
-            warnings.warn(worry, stacklevel=2)
+            worries.append(hard_labels(bank, auto, soft_labels))
         self._names = _names_by_number(self._view.class_names, self._matched)
+        self._soft_classes = max(len(self._names), max(self._targets) + 1) if soft_labels else None
         # in shared memory, so that workers that persist see `set_epoch`
         self._epoch = torch.zeros(1, dtype=torch.int64, device="cpu").share_memory_()  # type: ignore[no-untyped-call]
         self._filled_in: tuple[int, npt.NDArray[np.int64]] | None = None
         self._pool: SamplePool | None = None
+        self._barren = np.zeros(len(self._matched), dtype=bool)
         if self._slots.any():
             counts: dict[int, int] = {}
             for cls, slots in zip(self._matched, self._slots.tolist(), strict=True):
                 # two classes of one name share the samples
                 counts[cls.bank_index] = max(self._factor * slots, counts.get(cls.bank_index, 0))
-            self._pool = SamplePool.create(bank, counts, seed=self._seed, directory=pool_dir, report=report)
+            chosen = choose_samples(
+                dataset, bank, self._matched, counts, raw=raw, settings=settings, soft_classes=self._soft_classes,
+                seed=self._seed, directory=pool_dir, check=check,
+            )  # fmt: skip
+            worries.append(chosen.shortage)
+            self._fill(bank, counts, chosen, pool_dir, report)
+        for worry in filter(None, worries):
+            warnings.warn(worry, stacklevel=2)
+
+    def _fill(
+        self,
+        bank: GeneratorBank,
+        counts: dict[int, int],
+        chosen: ChosenSamples,
+        pool_dir: str | Path | None,
+        report: Report | None,
+    ) -> None:
+        """Make the pool of the chosen samples; slots of a class that has none are left to real images."""
+        wanted = {index: count for index, count in counts.items() if count and not chosen.barren(index)}
+        self._barren = np.array([cls.bank_index not in wanted for cls in self._matched])
+        if wanted:
+            self._pool = SamplePool.create(
+                bank, wanted, seed=self._seed, directory=pool_dir, chosen=chosen.indices, soft=chosen.soft,
+                report=report,
+            )  # fmt: skip
 
     def _lay_out(self, labels: npt.NDArray[np.int64]) -> None:
         """Fix what never changes: each slot's class, its place among the slots of that class, its real model."""
@@ -171,11 +219,9 @@ class GanAugmented(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         place = self._checked(index)
-        if place < self._real_length:
-            return self._view.real(place)
         epoch = self.epoch
         real = self._real_at(place, epoch)
-        return self._view.real(real) if real is not None else self._synthetic(place, epoch)
+        return self._synthetic(place, epoch) if real is None else self._told(self._view.real(real), real)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Several items at once, the real ones by the dataset's own `__getitems__` where it has one."""
@@ -184,9 +230,17 @@ class GanAugmented(Dataset[Any]):
         wanted = [index for index in real if index is not None]
         fetched = iter(self._view.getitems(wanted) if wanted else ())
         return [
-            next(fetched) if index is not None else self._synthetic(place, epoch)
+            self._synthetic(place, epoch) if index is None else self._told(next(fetched), index)
             for place, index in zip(places, real, strict=True)
         ]
+
+    def _told(self, item: Any, index: int) -> Any:
+        """The item of a real sample, with a soft label where those are wanted."""
+        if self._soft_classes is None:
+            return item
+        certain = torch.zeros(self._soft_classes)
+        certain[self._targets[index]] = 1
+        return join_item(item, split_item(item)[0], certain)
 
     def _checked(self, index: int) -> int:
         place, length = operator.index(index), len(self._targets)
@@ -197,7 +251,7 @@ class GanAugmented(Dataset[Any]):
     def _filled(self, epoch: int) -> npt.NDArray[np.int64]:
         """How many slots of each matched class hold a synthetic sample."""
         if self._filled_in is None or self._filled_in[0] != epoch:
-            self._filled_in = epoch, self._plan.filled(epoch)
+            self._filled_in = epoch, np.where(self._barren, 0, self._plan.filled(epoch))
         return self._filled_in[1]
 
     def _real_at(self, place: int, epoch: int) -> int | None:
@@ -217,10 +271,14 @@ class GanAugmented(Dataset[Any]):
         cls, rank, slots = self._slot_class[slot], int(self._slot_rank[slot]), int(self._slots[self._slot_class[slot]])
         matched = self._matched[cls]
         assert self._pool is not None
-        image = self._pool[matched.bank_index, (rank + epoch * slots) % (self._factor * slots)]
+        sample = (rank + epoch * slots) % (self._factor * slots)
+        image = self._pool[matched.bank_index, sample]
         model = int(self._slot_model[slot])
         image = from_square(image, self._view.image_size(model), self._fit)
-        return self._view.compose(image, matched.label, model)
+        item = self._view.compose(image, matched.label, model)
+        if self._soft_classes is None:
+            return item
+        return join_item(item, split_item(item)[0], torch.from_numpy(self._pool.soft(matched.bank_index, sample)))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -233,25 +291,6 @@ class GanAugmented(Dataset[Any]):
             f"GanAugmented({type(self.dataset).__name__}: {self._real_length} real + {len(self) - self._real_length} "
             f"synthetic ({slots}{more}), epoch {self.epoch}, seed {self._seed})"
         )
-
-
-def _resolve(
-    ratio: Any, matched: Sequence[MatchedClass], bank: GeneratorBank
-) -> tuple[Schedule | tuple[float, ...], str | None]:
-    """The schedule or the ratio of each class, and a warning where "auto" has nothing to go by."""
-    ignored: set[Any] = set()
-    if isinstance(ratio, str):
-        if ratio != "auto":
-            raise RecipeError(f"ratio is {ratio!r}; give a number from 0 to 40, or 'auto'")
-        if bank.verdict is None:
-            return schedule_of(0.0), (
-                "ratio='auto' and the bank has no verdict, so nothing synthetic is mixed in; run `ganaug compare`, "
-                "or give a ratio"
-            )
-        ratio, ignored = bank.verdict.ratio, set(bank.class_names)
-    if isinstance(ratio, Mapping):
-        return per_class_ratio(ratio, [{cls.name, cls.label, cls.bank_name} for cls in matched], ignored), None
-    return schedule_of(ratio), None
 
 
 def _names_by_number(names: list[str] | None, matched: Sequence[MatchedClass]) -> list[str]:

@@ -150,6 +150,8 @@ class SlotPlan:
     ratio: Union[Schedule, tuple[float, ...]]
     """For all classes, by epoch; or one a class, the same in every epoch."""
     balance: bool
+    fade: Union[Schedule, None] = None
+    """Multiplies a ratio for each class, by epoch; it never exceeds 1."""
 
     def slots(self) -> Counts:
         """Synthetic slots of each class, (classes,): as many as any epoch fills."""
@@ -158,7 +160,10 @@ class SlotPlan:
     def filled(self, epoch: int) -> Counts:
         """How many of each class's slots hold a synthetic sample in an epoch, (classes,)."""
         if isinstance(self.ratio, tuple):
-            return self.slots()
+            if self.fade is None:
+                return self.slots()
+            share = self.fade(epoch)
+            return np.minimum(self._share(tuple(share * ratio for ratio in self.ratio)), self.slots())
         # largest remainders may give a class one more of a smaller total: there is no slot for that one
         return np.minimum(self._share(self.ratio(epoch)), self.slots())
 

@@ -107,8 +107,12 @@ def train(
     with seeded(seed, where):
         model, mean, std = build_model(settings.model, settings.weights, len(real.classes))
         real.transform = _transform(mean, std, augment=True)
+        soft = settings.ratio == "auto" and bank.verdict is not None and bank.verdict.soft
         # the squares have other fingerprints than the images they are cut from, which _refuse_leaks has looked at
-        mixed = GanAugmented(real, bank, ratio=settings.ratio, seed=seed, pool_dir=pool_dir, check=False)
+        mixed = GanAugmented(
+            real, bank, ratio=settings.ratio, epochs=settings.epochs, soft_labels=soft, seed=seed, pool_dir=pool_dir,
+            check=False,
+        )  # fmt: skip
         loader = _loader(mixed, settings, seed)
         model.to(where)
         check = None

@@ -3,6 +3,15 @@
 from ganaug.recipe import Screening
 from ganaug.screening.keeping import kept_screening
 from ganaug.screening.screened import Screened, Tally, write_kept
-from ganaug.screening.selection import screen, screen_samples
+from ganaug.screening.selection import refuse_held_back, screen, screen_samples
 
-__all__ = ["Screened", "Screening", "Tally", "kept_screening", "screen", "screen_samples", "write_kept"]
+__all__ = [
+    "Screened",
+    "Screening",
+    "Tally",
+    "kept_screening",
+    "refuse_held_back",
+    "screen",
+    "screen_samples",
+    "write_kept",
+]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganaug.measures import nearest_images
+from ganaug.measures.copies import nearest_tolerant
 from ganaug.recipe import Screening
 
 __all__ = ["REASONS", "Limits", "limits_of", "nearest_features", "reasons"]
@@ -109,7 +109,7 @@ def _usual_pixels(images: Tensor) -> float:
     if len(images) < 2:
         return math.nan
     one, other = images[::2], images[1::2]
-    return float(torch.cat([nearest_images(one, other)[1], nearest_images(other, one)[1]]).median())
+    return float(torch.cat([nearest_tolerant(one, other)[1], nearest_tolerant(other, one)[1]]).median())
 
 
 def _usual(medians: Sequence[float]) -> list[float]:

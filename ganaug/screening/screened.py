@@ -82,8 +82,8 @@ class Screened:
         told = [f"{kept} of {asked} of {name!r}" for name, (asked, kept) in list(self.short.items())[:_SHOWN]]
         more = ", ..." if len(self.short) > _SHOWN else ""
         return (
-            f"too few synthetic samples passed the screening: {', '.join(told)}{more} (up to {self.settings.draw:g} were "
-            "drawn for each one wanted); raise screening.draw, or fit the bank for longer"
+            f"too few synthetic samples passed the screening: {', '.join(told)}{more} (up to {self.settings.draw:g} "
+            "were drawn for each one wanted); raise screening.draw, or fit the bank for longer"
         )
 
     @property

@@ -19,7 +19,8 @@ from ganaug.bank import CHUNK, GeneratorBank
 from ganaug.data import LabelledImages, choose_classes
 from ganaug.errors import BankError, DataError, LeakError, did_you_mean
 from ganaug.gan.device import resolve_device
-from ganaug.measures import FeatureNetwork, nearest_images
+from ganaug.measures import FeatureNetwork
+from ganaug.measures.copies import nearest_tolerant
 from ganaug.recipe import Screening
 from ganaug.screening.judge import Judge, train_judge
 from ganaug.screening.limits import REASONS, Limits, limits_of, nearest_features, reasons
@@ -249,7 +250,7 @@ def _chosen(
     while drawn < bound and len(kept) < count:
         images = bank.sample_at(index, range(drawn, min(drawn + _DRAWN_AT_ONCE, bound)), seed=seed)
         seen = yardstick.network.features(images)
-        nearest, pixels = nearest_images(images, yardstick.images)
+        nearest, pixels = nearest_tolerant(images, yardstick.images)
         told = yardstick.judge.probabilities(images, yardstick.members[nearest])
         found = reasons(
             yardstick.limits,
