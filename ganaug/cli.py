@@ -212,6 +212,44 @@ def compare(
 
 
 @app.command()
+def screen(
+    bank: Bank,
+    data: Data = Path("."),
+    classes: Classes = None,
+    num: Annotated[
+        int | None, typer.Option(help="Samples wanted of each class; by default as many as real images.", min=1)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise and of the judge.")] = 0,
+    device: Device = "auto",
+    on_bad: OnBadFile = OnBad.stop,
+    out: Annotated[Path | None, typer.Option(help="Folder to write the kept images into, as OUT/class/.")] = None,
+    exist_ok: ExistOk = False,
+) -> None:
+    """Tell which samples are fit to train on, and why others are not."""
+    from rich.console import Console
+
+    from ganaug.bank import load
+    from ganaug.output import check_folder
+    from ganaug.run_folder import check_results, keep_result
+    from ganaug.screening import screen as ask
+    from ganaug.screening import write_kept
+
+    loaded = load(bank, device)
+    check_results(bank)
+    if out is not None:
+        check_folder(out, exist_ok=exist_ok, apart_from=data)
+    found = ask(
+        loaded, data, num, classes=_split(classes), seed=seed, device=device, on_bad=on_bad.value, report=_say
+    )  # fmt: skip
+    Console().print(found.table())
+    typer.echo(found.summary)
+    kept = keep_result(bank, "screening.json", found.to_dict())
+    _say(f"wrote {kept}")
+    if out is not None:
+        _say(f"wrote {sum(write_kept(loaded, found, out, exist_ok=exist_ok).values())} images into {out}")
+
+
+@app.command()
 def export(
     bank: Bank,
     data: Data = Path("."),

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -22,6 +24,8 @@ from ganaug.data import safe_stem
 from ganaug.data.folders import ImageFiles, list_images
 from ganaug.errors import DataError, OutputError, RecipeError
 from ganaug.ratios import share_out
+from ganaug.recipe import Screening
+from ganaug.screening import screen
 
 __all__ = ["ExportSummary", "Link", "export"]
 
@@ -46,12 +50,16 @@ class ExportSummary:
     """Files of validation and test folders, as they were, by folder."""
     unknown: tuple[str, ...] = ()
     """Classes that the bank does not know, so that only their real images are there."""
+    short: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Classes of which too few synthetic images passed the screening: how many were wanted and written."""
 
     def __str__(self) -> str:
         """What was written, in one line."""
         apart = "".join(f"; {name}: {count} files as they were" for name, count in self.apart.items())
         unknown = f"; none for {', '.join(self.unknown)}, which the bank does not know" if self.unknown else ""
-        return f"wrote {self.real} real and {self.synthetic} synthetic images to {self.out}{apart}{unknown}"
+        told = ", ".join(f"{written} of {wanted} of {name}" for name, (wanted, written) in self.short.items())
+        short = f"; too few passed the screening: {told}" if told else ""
+        return f"wrote {self.real} real and {self.synthetic} synthetic images to {self.out}{apart}{unknown}{short}"
 
 
 def export(
@@ -62,6 +70,8 @@ def export(
     ratio: float = 0.5,
     classes: Sequence[str] | None = None,
     seed: int = 0,
+    screening: Screening | bool = False,
+    device: str | torch.device = "auto",
     link: Link = "auto",
     exist_ok: bool = False,
 ) -> ExportSummary:
@@ -79,6 +89,9 @@ def export(
         ratio: synthetic images of each class for each real one, 0 to 1000.
         classes: names of the classes to export; all by default.
         seed: of the samples.
+        screening: write only samples that are fit to train on: True for the recipe's settings or the defaults, or
+            settings of your own. A class of which too few are gets fewer, and the summary says so.
+        device: where the screening's judge is trained.
         link: how real images get there.
         exist_ok: write into `out` though it holds something; files of the same names are replaced, and synthetic
             images that an earlier export listed are removed.
@@ -86,6 +99,7 @@ def export(
     Raises:
         OutputError: `out` holds something, overlaps the data, or cannot be written.
         DataError: the data cannot be read, or the bank knows none of its classes.
+        LeakError: the samples are screened, and some of the images were held back from the bank's fit.
         RecipeError: the ratio or the kind of link is not on offer.
     """
     if not (math.isfinite(ratio) and 0 <= ratio <= _MOST):
@@ -103,10 +117,17 @@ def export(
         writer = _Writer(building, link)
         part = files.root.name if files.root != Path(data).expanduser() else ""  # "train", where it has one
         real = _place_real(files, Path(part), writer)
-        synthetic = _draw(bank, real, ratio, seed, writer)
+        counts = _shares(bank, real, ratio)
+        chosen = {name: np.arange(count) for name, count in counts.items()}
+        if screening and any(counts.values()):
+            settings = screening if isinstance(screening, Screening) else None
+            screened = screen(bank, files, counts, settings=settings, seed=seed, device=device)
+            chosen = {screened.names[index]: kept for index, kept in screened.kept.items()}
+        synthetic = _draw(bank, real, chosen, seed, writer)
         apart = _bring_along(files.root.parent, writer) if part else {}
         writer.write_list()
-    return ExportSummary(goal, len(files.paths), synthetic, apart, unknown)
+    short = {name: (counts[name], len(kept)) for name, kept in chosen.items() if len(kept) < counts[name]}
+    return ExportSummary(goal, len(files.paths), synthetic, apart, unknown, short)
 
 
 # Where it may be written
@@ -250,20 +271,33 @@ def _place_real(files: ImageFiles, above: Path, writer: _Writer) -> dict[str, tu
     return found
 
 
-def _draw(bank: GeneratorBank, real: dict[str, tuple[Path, int]], ratio: float, seed: int, writer: _Writer) -> int:
-    """Draw and write the synthetic images of every class that the bank knows; returns how many."""
-    known = {name: place for name, place in real.items() if name in bank.class_names}
-    sizes = np.array([count for _, count in known.values()])
+def _shares(bank: GeneratorBank, real: dict[str, tuple[Path, int]], ratio: float) -> dict[str, int]:
+    """Synthetic images of every class that the bank knows."""
+    known = {name: count for name, (_, count) in real.items() if name in bank.class_names}
+    sizes = np.array(list(known.values()))
     counts: list[int] = share_out(round(ratio * int(sizes.sum())), sizes).tolist()
-    for (name, (folder, _)), wanted in zip(known.items(), counts, strict=True):
+    return dict(zip(known, counts, strict=True))
+
+
+def _draw(
+    bank: GeneratorBank,
+    real: dict[str, tuple[Path, int]],
+    chosen: dict[str, npt.NDArray[np.int64]],
+    seed: int,
+    writer: _Writer,
+) -> int:
+    """Draw and write the chosen samples of every class; returns how many."""
+    for name, indices in chosen.items():
+        folder, _ = real[name]
         prefix = writer.prefix(folder, seed)
-        for start in range(0, wanted, _CHUNK):
-            images = bank.sample(name, min(_CHUNK, wanted - start), seed=seed, start=start)
-            for index, image in enumerate(images, start):
+        for start in range(0, len(indices), _CHUNK):
+            some = indices[start : start + _CHUNK].tolist()
+            images = bank.sample_at(bank.class_index(name), some, seed=seed)
+            for index, image in zip(some, images, strict=True):
                 place = folder / f"{prefix}{index:06d}.png"
                 writer.synthetic(image, place)
                 writer.note(place, name, "synthetic")
-    return sum(counts)
+    return sum(map(len, chosen.values()))
 
 
 def _bring_along(data: Path, writer: _Writer) -> dict[str, int]:

@@ -16,11 +16,11 @@ from torch import Tensor
 from ganaug.data import LabelledImages
 from ganaug.errors import DataError, OutputError
 from ganaug.gan.loop import Snapshot
-from ganaug.output import MARK, make_folder, write_text
+from ganaug.output import MARK, check_folder, make_folder, write_text
 from ganaug.pictures import draw_curves, draw_grid, save_picture
 from ganaug.recipe import Recipe, load_recipe
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "check_results", "keep_result"]
 
 _OURS = ("checkpoint-*.safetensors", "curves-*.png", "images.json", "log-*.csv", "recipe.yaml", "samples-*.png")
 _CURVES_EVERY = 20.0  # seconds; a drawing takes one, and snapshots may follow each other faster
@@ -112,6 +112,30 @@ class RunFolder:
                     path.unlink()
         except OSError as error:
             raise OutputError(f"{path} cannot be replaced ({error.strerror}); choose another --out") from error
+
+
+def check_results(bank: Path) -> None:
+    """Make sure, before any work, that a result can be kept beside the file of a bank; nothing is made.
+
+    Raises:
+        OutputError: the run folder cannot be written to, or holds something that ganaug did not write.
+    """
+    folder = bank.with_suffix(".run")
+    check_folder(folder, exist_ok=True)
+    ours = (MARK, "recipe.yaml")
+    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).is_file() for name in ours):
+        raise OutputError(f"{folder} is where results go, and it holds something else; move it, or rename the bank")
+
+
+def keep_result(bank: Path, name: str, values: Mapping[str, Any]) -> Path:
+    """Write a command's figures as JSON into the run folder beside the file of a bank, for `ganaug report`.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    path = make_folder(bank.with_suffix(".run")) / name
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False))
+    return path
 
 
 def _told(data: LabelledImages) -> dict[str, Any]:
