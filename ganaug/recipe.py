@@ -143,15 +143,15 @@ class Screening(_Section):
     )
     far: Share | None = Field(
         0.95,
-        description="drop a sample whose features are farther from any real image of its class than those of this share "
-        "of the class's real images are from the nearest other one",
+        description="drop a sample whose features are farther from any real image of its class than those of this "
+        "share of the class's real images are from the nearest other one",
     )
     copies: float | None = Field(
         0.1,
         ge=0,
         le=1,
-        description="drop a sample whose pixels, mirrored or moved a little, are within this part of the usual distance "
-        "of a training image",
+        description="drop a sample whose pixels, mirrored or moved a little, are within this part of the usual "
+        "distance of a training image",
     )
     redundant: float | None = Field(
         0.1,
@@ -167,12 +167,31 @@ class Screening(_Section):
 
 
 class Compare(_Section):
-    """The question 'does it help?': a reference classifier on real only and on real plus synthetic."""
+    """The question 'does it help?': which arms are tried, on how many splits and seeds, and for how long."""
 
-    ratios: tuple[Annotated[float, Field(gt=0, le=40)], ...] = Field((0.5,), min_length=1)
-    seeds: int = Field(3, ge=2, le=100)
+    augments: tuple[str, ...] = Field(
+        ("none", "flip+crop", "trivial", "trivial+cutmix"),
+        min_length=1,
+        description="classical augmentations that compete first, of real images alone; parts are flip, crop, trivial "
+        "(TrivialAugmentWide) and cutmix; flips come and go with data.horizontal_flip",
+    )
+    ratios: tuple[Annotated[float, Field(gt=0, le=40)], ...] = Field(
+        (0.25, 0.5, 1.0), min_length=1, description="synthetic images for each real one"
+    )
+    schedules: tuple[Literal["constant", "annealed"], ...] = Field(
+        ("constant", "annealed"), min_length=1, description="annealed: the ratio falls to 0 as training goes on"
+    )
+    screened: tuple[bool, ...] = Field((False, True), min_length=1, description="without screening, with it, or both")
+    soft: tuple[bool, ...] = Field(
+        (False,), min_length=1, description="screened images with their class as label, with the judge's word, or both"
+    )
+    splits: int = Field(3, ge=1, le=20, description="times that a part is held back; 1 where val or test is given")
+    seeds: int = Field(2, ge=2, le=100, description="trainings of each arm on each split")
     steps: int = Field(600, ge=1, le=1_000_000, description="optimiser steps of every classifier, the same in all arms")
     batch: int = Field(64, ge=2, le=4096)
+    minutes: float | None = Field(
+        None, gt=0, le=1e5, description="budget of the whole comparison, refits too, that decides how much is tried"
+    )
 
 
 class Export(_Section):

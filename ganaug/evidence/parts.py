@@ -13,7 +13,7 @@ from ganaug.data import LabelledImages, near_copies, stratified_split
 from ganaug.errors import DataError, LeakError, did_you_mean
 from ganaug.tasks import get_task
 
-__all__ = ["Parts", "given_parts", "hold_back", "in_order", "read", "refuse_leaks"]
+__all__ = ["Parts", "given_parts", "hold_back", "in_order", "read", "refuse_leaks", "splits"]
 
 _TINY = 10  # images of the rarest class below which a third is held back, not a fifth
 
@@ -28,6 +28,11 @@ class Parts:
     subject: Literal["bank", "recipe"]
     scored_on: str
     notes: tuple[str, ...] = ()
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Fingerprints of all that is not trained on."""
+        return (*self.score.fingerprints, *(self.choose.fingerprints if self.choose is not None else ()))
 
 
 def read(
@@ -65,7 +70,13 @@ def in_order(data: LabelledImages, names: Sequence[str], what: str) -> LabelledI
     return replace(kept, labels=labels[labels >= 0], class_names=tuple(names), label_numbers=numbers)
 
 
-def refuse_leaks(bank: GeneratorBank, train: LabelledImages, sets: dict[str, LabelledImages]) -> tuple[str, ...]:
+def refuse_leaks(
+    bank: GeneratorBank,
+    train: LabelledImages,
+    sets: dict[str, LabelledImages],
+    *,
+    otherwise: str = "or give neither val nor test",
+) -> tuple[str, ...]:
     """Check that no image of `sets` (name to images) has been trained on or is in two of them.
 
     Returns:
@@ -91,7 +102,7 @@ def refuse_leaks(bank: GeneratorBank, train: LabelledImages, sets: dict[str, Lab
             if shared:
                 raise LeakError(
                     f"{shared} of the {len(found)} images of {what} are among those that {whose}; "
-                    "an honest answer needs others: leave them out, or give neither val nor test"
+                    f"an honest answer needs others: leave them out, {otherwise}"
                 )
         seen[f"{what} holds"] = set(found.fingerprints)
         if near := len(near_copies(found.perceptual, like)):
@@ -125,6 +136,11 @@ def hold_back(data: LabelledImages, several: bool, seed: int) -> Parts:
     if several:
         rest, choose = _split_apart(rest, share, seed + 1, "data")
     return Parts(rest, choose, score, "recipe", "held back")
+
+
+def splits(data: LabelledImages, count: int, several: bool, seed: int) -> list[Parts]:
+    """`hold_back`, so many times over with other images each time."""
+    return [hold_back(data, several, seed + 1009 * split) for split in range(count)]
 
 
 def _split_apart(

@@ -11,86 +11,168 @@ from rich.table import Table
 from rich.text import Text
 
 from ganaug.bank import GeneratorBank, Verdict
+from ganaug.evidence.arms import Arm
 from ganaug.evidence.statistics import Interval
 
-__all__ = ["Arm", "Comparison", "ratio_name"]
+__all__ = ["ClassChange", "Comparison", "Contrast", "Met", "Tried"]
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One way to train: real images alone (ratio 0), or with synthetic ones. Accuracies are in 0..1, one a seed."""
+class Tried:
+    """An arm on the images for choosing."""
 
-    ratio: float
-    choosing: tuple[float, ...] = ()
-    """On the images that the ratio was chosen on; none where there was nothing to choose."""
-    accuracies: tuple[float, ...] = ()
-    """On the images that the answer is given for; only real images alone and the chosen ratio meet them."""
+    arm: Arm
+    choosing: tuple[float, ...]
+    """Accuracy in each round (a split with a seed) that it took part in; none where there was nothing to choose."""
+    difference: float | None = None
+    """Mean over those rounds, less that of real images alone in the same."""
+    p: float | None = None
+    """None after a single round, which tells nothing of how others would differ."""
+    p_holm: float | None = None
+    """Adjusted for as many arms as there are in the sweep."""
+    dropped_after: int | None = None
+    """The round after which it was dropped; none for those that took part in all."""
 
     @property
     def mean(self) -> float:
-        """Mean accuracy over the seeds; NaN where this arm did not meet those images."""
-        return _mean(self.accuracies)
+        """Mean accuracy; NaN where there was nothing to choose."""
+        return sum(self.choosing) / len(self.choosing) if self.choosing else math.nan
+
+
+@dataclass(frozen=True)
+class Met:
+    """An arm on the images that the answer is given for."""
+
+    arm: Arm
+    role: Literal["real only", "with synthetic", "duplicated", "shuffled"]
+    accuracies: tuple[tuple[float, ...], ...]
+    """Of each seed, for each split."""
+
+    @property
+    def mean(self) -> float:
+        """Mean over splits, and over the seeds of each."""
+        return sum(sum(seeds) / len(seeds) for seeds in self.accuracies) / len(self.accuracies)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One arm less another on the images that the answer is given for, paired by split, seed and image."""
+
+    name: str
+    mean: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
+class ClassChange:
+    """What synthetic images did to one class; NaN where no image of it was scored."""
+
+    name: str
+    real_only: float
+    with_synthetic: float
+    difference: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Real images alone against real and synthetic ones, paired by seed."""
+    """Real images alone against real and synthetic ones, paired by split and seed."""
 
     class_names: tuple[str, ...]
-    arms: tuple[Arm, ...]
-    """Real images alone first."""
-    ratio: float
-    """The ratio that met real images alone: the best on the images for choosing, or the only one."""
-    difference: Interval
-    """Accuracy with synthetic images less that without, at that ratio."""
-    per_class: tuple[float, ...]
-    """The same for each class; NaN where no image of it was scored."""
+    baselines: tuple[Tried, ...]
+    """Real images alone with each classical augmentation."""
+    sweep: tuple[Tried, ...]
+    """Synthetic images too, with the strongest of those augmentations."""
+    chosen: Arm
+    """The best of the sweep on the images for choosing, or the only one."""
+    won: bool
+    """Whether it did better there than real images alone; true where there was nothing to choose."""
+    final: tuple[Met, ...]
+    """Real images alone, the chosen arm, and the controls."""
+    contrasts: tuple[Contrast, ...]
+    """The chosen arm less real images alone, and less each control."""
+    changes: tuple[ClassChange, ...]
+    """Class by class, the chosen arm against real images alone."""
+    real_equivalent: float | None
+    """About so many more real images would have brought the same gain; none where that cannot be told."""
     subject: Literal["bank", "recipe"]
     """What the verdict is of: the bank as it is, or its recipe, refitted without the images that were scored."""
     scored_on: str
     """Which images the answer is for, as "test" or "held back"."""
     images: dict[str, int]
-    """How many were for training, choosing and scoring."""
+    """How many were for training, choosing and scoring, in the first split."""
     settings: dict[str, Any]
-    """What it was measured with: seeds, steps, batch, augmentation, and the refit's kimg."""
+    """What it was measured with."""
     notes: tuple[str, ...] = field(default=())
     """What a reader should know besides."""
+    command: str = ""
+    """What asks the same again."""
 
     @property
-    def real_only(self) -> Arm:
-        """The arm without synthetic images."""
-        return self.arms[0]
+    def real_only(self) -> Met:
+        """Real images alone on the images that the answer is for."""
+        return self.final[0]
 
     @property
-    def with_synthetic(self) -> Arm:
-        """The arm at the chosen ratio."""
-        return next(arm for arm in self.arms[1:] if arm.ratio == self.ratio)
+    def with_synthetic(self) -> Met:
+        """The chosen arm on the images that the answer is for."""
+        return self.final[1]
+
+    @property
+    def ratio(self) -> float:
+        """The chosen ratio."""
+        return self.chosen.ratio
+
+    @property
+    def difference(self) -> Interval:
+        """Accuracy with synthetic images less that without."""
+        found = self.contrasts[0]
+        return Interval(found.mean, found.low, found.high)
+
+    @property
+    def per_class(self) -> tuple[float, ...]:
+        """The same for each class; NaN where no image of it was scored."""
+        return tuple(change.difference for change in self.changes)
+
+    @property
+    def harmed(self) -> tuple[str, ...]:
+        """Classes that do worse, with all of the interval below zero."""
+        return tuple(change.name for change in self.changes if change.high < 0)
 
     @property
     def helps(self) -> bool:
-        """Whether the interval of the gain lies above zero."""
-        return self.difference.low > 0
+        """Whether the interval of the gain lies above zero, and the images for choosing had said the same."""
+        return self.won and self.difference.low > 0
 
     @property
     def verdict(self) -> Verdict:
-        """What `ratio="auto"` obeys: the chosen ratio where its gain's interval lies above zero, else 0."""
+        """What `ratio="auto"` obeys: the chosen ratio and treatment where they help, else ratio 0."""
         measured = {
-            "ratio_tried": self.ratio,
-            "ratios": [arm.ratio for arm in self.arms[1:]],
+            "tried": self.chosen.name,
+            "won_on_choosing": self.won,
             "scored_on": self.scored_on,
             "images": self.images,
             "classes": list(self.class_names),
-            "real_only": list(self.real_only.accuracies),
-            "with_synthetic": list(self.with_synthetic.accuracies),
+            "harmed": list(self.harmed),
+            **{met.role.replace(" ", "_"): [list(seeds) for seeds in met.accuracies] for met in self.final},
             **self.settings,
         }
         return Verdict(
             ratio=self.ratio if self.helps else 0.0,
+            annealed=self.helps and self.chosen.annealed,
+            screened=self.helps and self.chosen.screened,
+            soft=self.helps and self.chosen.soft,
+            augment=self.chosen.augment,
             gain=self.difference.mean,
             low=self.difference.low,
             high=self.difference.high,
             real_only=self.real_only.mean,
             with_synthetic=self.with_synthetic.mean,
+            real_equivalent=self.real_equivalent,
             subject=self.subject,
             measured=measured,
         )
@@ -102,69 +184,104 @@ class Comparison:
     @property
     def summary(self) -> str:
         """The answer in one sentence."""
+        splits, seeds = self.settings["splits"], self.settings["seeds"]
+        of_splits = f"{splits} splits x " if splits > 1 else ""
         change = (
             f"accuracy {_percent(self.real_only.mean)} on real images alone, {_percent(self.with_synthetic.mean)} with "
-            f"synthetic ones at ratio {ratio_name(self.ratio)}: {self._gain()} points (95 % interval "
-            f"{self._interval()}, {self.settings['seeds']} seeds, {self.scored} images {_place(self.scored_on)})"
+            f"synthetic ones ({self.chosen.name}): {_points(self.difference.mean)} points (95 % interval "
+            f"{_interval(self.difference)}, {of_splits}{seeds} seeds, {self.scored} images {_place(self.scored_on)})"
         )
         of = "This bank" if self.subject == "bank" else "This recipe"
         if self.helps:
-            return f"{of} helps: {change}."
+            worth = self.real_equivalent
+            as_many = f"; as much as about {worth:.0f} more real images would bring" if worth else ""
+            harm = f"; worse for {', '.join(self.harmed)}" if self.harmed else ""
+            return f"{of} helps: {change}{as_many}{harm}."
         verb = "harms" if self.difference.high < 0 else "is not shown to help"
-        return f'{of} {verb}: {change}; ratio="auto" will mix in nothing.'
+        lost = (
+            "" if self.won or self.difference.low <= 0 else "; but real images alone did as well when arms were chosen"
+        )
+        return f'{of} {verb}: {change}{lost}; ratio="auto" will mix in nothing.'
 
     @property
     def scored(self) -> int:
-        """How many images the answer is for."""
+        """How many images the answer is for, in each split."""
         return self.images["scoring"]
 
     def rows(self) -> list[tuple[str, str, str, str]]:
-        """For each arm: training images, accuracy, difference in points, its 95 % interval."""
+        """For each arm that met the images of the answer: what it is, accuracy, and what the chosen one gains on it."""
+        gains = {"with synthetic": "", **{c.name.removeprefix("with synthetic - "): c for c in self.contrasts}}
         found = []
-        for arm in self.arms:
-            name = "real" if arm.ratio == 0 else f"real + {ratio_name(arm.ratio)} synthetic"
-            score = _percent(arm.mean) if arm.accuracies else f"not chosen ({_percent(_mean(arm.choosing))})"
-            asked = arm.ratio == self.ratio
-            found.append((name, score, self._gain() if asked else "", self._interval() if asked else ""))
+        for met in self.final:
+            gain = gains[met.role]
+            told = (_points(gain.mean), _interval(gain)) if isinstance(gain, Contrast) else ("", "")
+            found.append((f"{met.role}: {met.arm.name}", _percent(met.mean), *told))
         return found
 
     def table(self) -> Table:
-        """The arms, and the difference of each class, to print."""
-        count = f"{self.scored} images {_place(self.scored_on)}, mean of {self.settings['seeds']} seeds"
+        """What was chosen from, the answer, and the difference of each class, to print."""
+        splits = f"{self.settings['splits']} splits x " if self.settings["splits"] > 1 else ""
+        count = f"{self.scored} images {_place(self.scored_on)}, mean of {splits}{self.settings['seeds']} seeds"
         table = Table(title=f"Accuracy on {count}", title_justify="left", caption="; ".join(self.notes) or None)
         table.add_column("trained on")
-        for heading in ("accuracy", "difference", "95 % interval"):
+        for heading in ("accuracy", "synthetic gains", "95 % interval"):
             table.add_column(heading, justify="right")
-        for row in self.rows():
-            table.add_row(*row)
+        for name, accuracy, gain, interval in self.rows():
+            table.add_row(Text(name), accuracy, gain, interval)
         table.add_section()
-        for class_name, change in zip(self.class_names, self.per_class, strict=True):
-            table.add_row(Text(f"  {class_name}"), "", _points(change), "")
+        for change in self.changes:
+            table.add_row(
+                Text(f"  {change.name}"), _percent(change.with_synthetic), _points(change.difference), _interval(change)
+            )
+        tried = [one for one in (*self.baselines, *self.sweep) if one.choosing]
+        if tried:
+            table.add_section()
+            table.add_row("on the images for choosing", "", "", "")
+        for one in tried:
+            rounds = "" if one.dropped_after is None else f"dropped after {one.dropped_after}"
+            gain = "" if one.difference is None else _points(one.difference)
+            table.add_row(Text(f"  {one.arm.name}"), _percent(one.mean), gain, rounds)
         return table
 
     def to_dict(self) -> dict[str, Any]:
         """All of it for JSON; what was not measured is null."""
-        found = asdict(self)
-        found["difference"] = self.difference._asdict()
-        found["per_class"] = dict(zip(self.class_names, map(_or_none, self.per_class), strict=True))
-        for arm, values in zip(self.arms, found["arms"], strict=True):
-            values["mean"] = _or_none(arm.mean)
-        return {"summary": self.summary, "verdict": self.verdict.model_dump(mode="json"), **found}
+        return {
+            "summary": self.summary,
+            "verdict": self.verdict.model_dump(mode="json"),
+            "helps": self.helps,
+            "scored_on": self.scored_on,
+            "subject": self.subject,
+            "images": self.images,
+            "settings": self.settings,
+            "class_names": list(self.class_names),
+            "baselines": [_tried(one, ("augment",)) for one in self.baselines],
+            "sweep": [_tried(one, ("augment", "ratio", "annealed", "screened", "soft")) for one in self.sweep],
+            "chosen": {"name": self.chosen.name, **asdict(self.chosen)},
+            "won_on_choosing": self.won,
+            "final": [
+                {
+                    "name": met.arm.name,
+                    "role": met.role,
+                    "accuracies": [list(s) for s in met.accuracies],
+                    "mean": met.mean,
+                }
+                for met in self.final
+            ],
+            "contrasts": [asdict(contrast) for contrast in self.contrasts],
+            "per_class": [{key: _or_none(value) for key, value in asdict(c).items()} for c in self.changes],
+            "harmed": list(self.harmed),
+            "real_equivalent": self.real_equivalent,
+            "notes": list(self.notes),
+            "command": self.command,
+        }
 
-    def _gain(self) -> str:
-        return _points(self.difference.mean)
 
-    def _interval(self) -> str:
-        return f"{_points(self.difference.low)} to {_points(self.difference.high)}"
-
-
-def ratio_name(ratio: float) -> str:
-    """A ratio as people write it: 0.5, 2."""
-    return f"{ratio:g}"
-
-
-def _mean(numbers: Sequence[float]) -> float:
-    return sum(numbers) / len(numbers) if numbers else math.nan
+def _tried(one: Tried, fields: Sequence[str]) -> dict[str, Any]:
+    told = {"name": one.arm.name, **{name: getattr(one.arm, name) for name in fields}}
+    told |= {"choosing": list(one.choosing), "mean": _or_none(one.mean)}
+    if "ratio" in fields:
+        told |= {name: getattr(one, name) for name in ("difference", "p", "p_holm", "dropped_after")}
+    return told
 
 
 def _percent(share: float) -> str:
@@ -175,9 +292,13 @@ def _points(share: float) -> str:
     return "-" if math.isnan(share) else f"{100 * share:+.1f}"
 
 
+def _interval(found: Interval | Contrast | ClassChange) -> str:
+    return "-" if math.isnan(found.low) else f"{_points(found.low)} to {_points(found.high)}"
+
+
 def _place(scored_on: str) -> str:
     return scored_on if scored_on == "held back" else f"of {scored_on}"
 
 
-def _or_none(number: float) -> float | None:
-    return None if math.isnan(number) else number
+def _or_none(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value

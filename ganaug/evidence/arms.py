@@ -1,0 +1,119 @@
+"""Arms: the ways to train that are compared. One differs from another in what it trains on, and in nothing else."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from ganaug.classifier import check_augment
+from ganaug.recipe import Compare
+
+__all__ = ["Arm", "Control", "classical_arms", "control_arms", "fewer_real", "ratio_name", "synthetic_arms"]
+
+Control = Literal["duplicated", "shuffled"]
+
+_ORDER = ("flip", "crop", "trivial", "cutmix")
+_SPOKEN = {
+    "flip": "flip",
+    "crop": "crop",
+    "trivial": "TrivialAugmentWide",
+    "cutmix": "CutMix",
+    "own": "your own training",
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train. With no ratio it is real images alone."""
+
+    augment: str
+    """Of every image, as in `ganaug.classifier.check_augment`."""
+    ratio: float = 0.0
+    """Images added for each real one."""
+    annealed: bool = False
+    """Whether what is added gives way as training goes on, all of it by the end."""
+    screened: bool = False
+    """Whether the synthetic images were screened."""
+    soft: bool = False
+    """Whether what is added bears the screening judge's probabilities, not its class."""
+    control: Control | None = None
+    """Added in the place of synthetic images: "duplicated", real ones once more; "shuffled", synthetic ones whose
+    labels have been dealt out anew."""
+    share: float = 1.0
+    """Part of the real images that is trained on; less than all only to see what more real images bring."""
+
+    @property
+    def name(self) -> str:
+        """The arm in words."""
+        words = [_augment_name(self.augment)]
+        if self.share < 1:
+            words.append(f"{self.share:.0%} of the real images")
+        if self.ratio:
+            words.append(f"ratio {ratio_name(self.ratio)}")
+        told = {"annealed": self.annealed, "screened": self.screened, "soft labels": self.soft}
+        words += [word for word, so in told.items() if so]
+        named = {"duplicated": "real duplicated", "shuffled": "labels shuffled"}
+        return ", ".join([*words, *([named[self.control]] if self.control else [])])
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """All of it as JSON, the same for ever."""
+        return asdict(self)
+
+
+def classical_arms(settings: Compare, flips: bool) -> list[Arm]:
+    """Real images alone with each classical augmentation, the plainest first.
+
+    Args:
+        settings: which.
+        flips: whether a mirrored image keeps its class. Then TrivialAugmentWide, which does not mirror, is given flips
+            too; else no augmentation mirrors.
+    """
+    found = {}
+    for augment in settings.augments:
+        parts = set(check_augment(augment)) - {"flip"}
+        if flips and ("flip" in augment.split("+") or "trivial" in parts):
+            parts.add("flip")
+        found["+".join(part for part in _ORDER if part in parts) or "none"] = True
+    return [Arm(augment) for augment in found]
+
+
+def synthetic_arms(settings: Compare, augment: str) -> list[Arm]:
+    """Every ratio with every treatment, the plainest and the lowest ratio first: a tie goes to the earlier."""
+    treatments = itertools.product(
+        sorted(set(settings.screened)), sorted(set(settings.soft)), sorted(set(settings.schedules), reverse=True)
+    )
+    return [
+        Arm(augment, ratio, schedule == "annealed", screened, soft)
+        for screened, soft, schedule in _known(treatments)
+        for ratio in sorted(set(settings.ratios))
+    ]
+
+
+def control_arms(winner: Arm) -> list[Arm]:
+    """What the winner must beat, so that neither more images nor any noise explains its gain: equal in all else."""
+    return [replace(winner, control="duplicated"), replace(winner, control="shuffled")]
+
+
+def fewer_real(baseline: Arm) -> list[Arm]:
+    """Real images alone, a quarter and half of them."""
+    return [replace(baseline, share=share) for share in (0.25, 0.5)]
+
+
+def ratio_name(ratio: float) -> str:
+    """A ratio as people write it: 0.5, 2."""
+    return f"{ratio:g}"
+
+
+def _known(treatments: Any) -> list[tuple[bool, bool, str]]:
+    """Without treatments that cannot be: soft labels are the screening judge's. At least the plain one."""
+    kept = [(screened, soft, schedule) for screened, soft, schedule in treatments if screened or not soft]
+    return list(dict.fromkeys(kept or [(False, False, "constant")]))
+
+
+def _augment_name(augment: str) -> str:
+    """The augmentation in words."""
+    if augment == "none":
+        return "no augmentation"
+    return " + ".join(_SPOKEN.get(part, part) for part in augment.split("+"))

@@ -1,0 +1,92 @@
+"""How much of a comparison a budget of minutes is good for."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+
+from ganaug.errors import TrainingError
+from ganaug.evidence.arms import classical_arms, synthetic_arms
+from ganaug.recipe import Compare
+
+__all__ = ["fit_into", "trainings"]
+
+_JUDGING = 2.0  # a screening, in trainings of an arm: it trains the judge
+
+
+def trainings(settings: Compare, flips: bool) -> int:
+    """Trainings of the reference classifier that the protocol takes at the most."""
+    rounds = settings.splits * settings.seeds
+    classical = len(classical_arms(settings, flips))
+    running = len(synthetic_arms(settings, "none"))
+    swept = 0
+    for _ in range(rounds):
+        swept += running
+        running = max(min(2, running), math.ceil(running / 2))
+    finals = 2 * rounds  # the controls; the winner and real images alone are trained by then
+    return classical * rounds + swept + finals + 2 * rounds  # and real images alone, fewer of them
+
+
+def fit_into(
+    settings: Compare, flips: bool, *, minutes: float, training: float, refit: float, workers: int = 1
+) -> Compare:
+    """The largest part of a comparison that the minutes are good for, by what its pieces take.
+
+    Args:
+        settings: all of it.
+        flips: as in `classical_arms`.
+        minutes: the budget.
+        training: seconds that one training of the reference classifier takes.
+        refit: seconds that one fit of the generators takes; 0 where none is needed.
+        workers: how many run at a time.
+
+    Raises:
+        TrainingError: not even the smallest fits in.
+    """
+    sized = sorted(
+        ((_seconds(part, flips, training, refit) / max(1, workers), part) for part in _parts(settings)), key=_by_size
+    )
+    within = [part for seconds, part in sized if seconds <= 60 * minutes]
+    if not within:
+        raise TrainingError(
+            f"a budget of {minutes:g} minutes is too small: the smallest comparison takes about "
+            f"{sized[0][0] / 60:.2g} minutes here; give more minutes, fewer steps, or val and test, which need no refit"
+        )
+    return within[-1]
+
+
+def _by_size(sized: tuple[float, Compare]) -> float:
+    return sized[0]
+
+
+def _seconds(settings: Compare, flips: bool, training: float, refit: float) -> float:
+    judging = _JUDGING * training if any(settings.screened) else 0.0
+    return trainings(settings, flips) * training + settings.splits * (refit + judging)
+
+
+def _parts(settings: Compare) -> Iterator[Compare]:
+    """The settings and all smaller ones that are worth while: at least one of everything, and two seeds."""
+    for splits, seeds, augments, ratios, schedules, screened in itertools.product(
+        range(1, settings.splits + 1),
+        range(2, settings.seeds + 1),
+        _shorter(settings.augments, settings.augments[-1]),
+        _shorter(settings.ratios, sorted(settings.ratios)[len(settings.ratios) // 2]),
+        _shorter(settings.schedules, settings.schedules[0]),
+        _shorter(settings.screened, settings.screened[0]),
+    ):
+        yield settings.model_copy(
+            update={
+                "splits": splits,
+                "seeds": seeds,
+                "augments": augments,
+                "ratios": ratios,
+                "schedules": schedules,
+                "screened": screened,
+            }
+        )
+
+
+def _shorter(values: Sequence[object], one: object) -> list[tuple[object, ...]]:
+    """All of them, or one alone."""
+    return [tuple(values)] if len(values) == 1 else [(one,), tuple(values)]

@@ -1,0 +1,201 @@
+"""Who trains the arms: the user's own trainer, on the user's own dataset with its own transform."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import math
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import ConcatDataset, Dataset, Subset
+
+from ganaug.bank import GeneratorBank
+from ganaug.data import LabelledImages
+from ganaug.dataset import GanAugmented
+from ganaug.errors import TrainingError
+from ganaug.evidence import material
+from ganaug.evidence.arms import Arm
+from ganaug.evidence.cells import Job
+from ganaug.evidence.parts import Parts
+from ganaug.evidence.protocol import Cell, Outcome, Part, Round
+from ganaug.evidence.trials import Crew, all_rounds, refitted
+from ganaug.ratios import share_out
+from ganaug.recipe import Compare, Recipe
+
+__all__ = ["Lent", "OwnTrials", "TrainAndScore", "places_of"]
+
+TrainAndScore = Callable[[Dataset[Any], Dataset[Any], int], Any]
+"""Training set, set to score and seed to a score in 0..1, or {"score": ..., "per_class": {name: ...}}."""
+
+
+@dataclass(frozen=True)
+class Lent:
+    """The user's datasets of one split; indices of each, and the datasets that they are of."""
+
+    train: tuple[Any, list[int]]
+    choose: tuple[Any, list[int]] | None
+    score: tuple[Any, list[int]]
+
+
+@dataclass
+class OwnTrials:
+    """The user's own trainer (Trials of the protocol)."""
+
+    trainer: TrainAndScore
+    parts: Sequence[Parts]
+    """One for each split."""
+    lent: Sequence[Lent]
+    """The same images as the user's datasets have them."""
+    settings: Compare
+    seed: int
+    crew: Crew
+    banks: list[GeneratorBank] = field(default_factory=list)
+    recipe: Recipe | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def rounds(self) -> Sequence[Round]:
+        """As the protocol has it."""
+        return all_rounds(self.settings)
+
+    @property
+    def choosing(self) -> bool:
+        """As the protocol has it."""
+        return self.parts[0].choose is not None
+
+    def prepare(self) -> None:
+        """As the protocol has it."""
+        if not self.banks:
+            assert self.recipe is not None
+            self.banks = refitted(self.recipe, self.parts, self.crew)
+
+    def run(self, cells: Sequence[Cell], part: Part) -> list[Outcome]:
+        """As the protocol has it."""
+        shared = (self.trainer, self.lent, self.parts, self.banks)
+        found = self.crew.run([self._job(arm, place, part) for arm, place in cells], shared)
+        return [
+            Outcome(np.array([told["score"]]), {name: np.array([one]) for name, one in told["per_class"].items()})
+            for told in found
+        ]
+
+    def size(self, arm: Arm, place: Round) -> int:
+        """As the protocol has it."""
+        return len(material.share_of(self.parts[place[0]].train, arm.share, self.seed + place[1]))
+
+    def seconds(self, arm: Arm) -> float:
+        """What one training takes."""
+        shared = (self.trainer, self.lent, self.parts, self.banks)
+        (told,) = self.crew.run(
+            [self._job(arm, self.rounds[0], "choose" if self.choosing else "score")], shared, cells=False
+        )
+        return float(told["seconds"])
+
+    def _job(self, arm: Arm, place: Round, part: Part) -> Job:
+        split, run = place
+        images = self.parts[split]
+        key = {
+            "what": "own trainer 1", "trainer": _told(self.trainer), "arm": arm.key, "seed": self.seed + run,
+            "part": part, "split": split, "held": list(images.held), "data": list(images.train.fingerprints),
+            "bank": self.banks[split].fingerprint if arm.ratio and arm.control != "duplicated" else None,
+        }  # fmt: skip
+        name = f"train_and_score with {arm.name} (split {split + 1}, seed {run + 1})"
+        return Job(key, train_and_score, (arm, split, part, self.seed + run, name), name)
+
+
+def train_and_score(
+    trainer: TrainAndScore,
+    lent: Sequence[Lent],
+    parts: Sequence[Parts],
+    banks: Sequence[GeneratorBank],
+    arm: Arm,
+    split: int,
+    part: Part,
+    seed: int,
+    name: str,
+) -> dict[str, Any]:
+    """A cell: give the user's trainer the arm's dataset and the part to score, and check what it returns."""
+    began = time.perf_counter()
+    held = lent[split].choose if part == "choose" else lent[split].score
+    assert held is not None
+    with tempfile.TemporaryDirectory() as folder:
+        train = _dataset(lent[split], parts[split].train, banks[split] if arm.ratio else None, arm, seed, folder)
+        told = _checked(trainer(train, Subset(*held), seed), name)
+    return {**told, "seconds": time.perf_counter() - began}
+
+
+def places_of(whole: LabelledImages, part: LabelledImages | None) -> list[int]:
+    """Indices of the images of a part, copies of them too."""
+    prints = set() if part is None else set(part.fingerprints)
+    return [index for index, print_ in enumerate(whole.fingerprints) if print_ in prints]
+
+
+def _dataset(
+    lent: Lent, read: LabelledImages, bank: GeneratorBank | None, arm: Arm, seed: int, folder: str
+) -> Dataset[Any]:
+    real, places = lent.train
+    if arm.share < 1:
+        kept = set(material.share_of(read, arm.share, seed).fingerprints)
+        places = [place for place, print_ in zip(places, read.fingerprints, strict=True) if print_ in kept]
+    subset: Dataset[Any] = Subset(real, places)
+    if bank is None:
+        return subset
+    if arm.control == "duplicated":
+        counts = share_out(round(arm.ratio * len(read)), np.asarray(read.counts())).tolist()
+        again = material.repeated(read.labels, counts, seed).tolist()
+        return ConcatDataset([subset, Subset(real, [places[index] for index in again])])
+    if arm.control == "shuffled":
+        bank = _Shuffled(bank.manifest, list(bank.generators))
+    return GanAugmented(subset, bank, ratio=arm.ratio, seed=seed, pool_dir=folder, check=False)
+
+
+class _Shuffled(GeneratorBank):
+    """The same samples under labels that have been dealt out anew."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Other than that of the bank: its samples are others."""
+        return hashlib.sha256(f"shuffled {super().fingerprint}".encode()).hexdigest()[:32]
+
+    def sample_at(self, class_index: int, indices: Sequence[int], *, seed: int = 0) -> Tensor:
+        """For each index the sample of any class."""
+        found = super().sample_at(class_index, indices, seed=seed)
+        random = np.random.default_rng([seed, class_index])
+        dealt = random.integers(len(self.class_names), size=max(indices, default=0) + 1)[list(indices)]
+        for other in sorted(set(dealt.tolist())):
+            rows = np.flatnonzero(dealt == other).tolist()
+            found[torch.tensor(rows)] = super().sample_at(other, [indices[row] for row in rows], seed=seed)
+        return found
+
+
+def _checked(told: Any, name: str) -> dict[str, Any]:
+    """What a trainer returned, as {"score", "per_class"}."""
+    score = told.get("score") if isinstance(told, Mapping) else told
+    by_class = dict(told.get("per_class") or {}) if isinstance(told, Mapping) else {}
+    for what, value in (("a score", score), *((f"a score of class {key!r}", one) for key, one in by_class.items())):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not 0 <= number <= 1:
+            raise TrainingError(
+                f"{name} returned {what} of {value!r}; wanted a number from 0 to 1, as accuracy is, or "
+                '{"score": number, "per_class": {name: number}}; what was finished before it is kept'
+            )
+    return {"score": float(score), "per_class": {str(key): float(one) for key, one in by_class.items()}}  # type: ignore[arg-type]
+
+
+def _told(trainer: TrainAndScore) -> str:
+    """What tells one trainer from another: its name, and its text where that can be had."""
+    try:
+        text = inspect.getsource(trainer)
+    except (OSError, TypeError):
+        text = ""
+    name = getattr(trainer, "__qualname__", type(trainer).__qualname__)
+    return f"{getattr(trainer, '__module__', '')}.{name} {hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -1,0 +1,202 @@
+"""Who trains the arms: the reference classifier, on real images and on samples of banks that never saw the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ganaug.bank import GeneratorBank
+from ganaug.evidence import material
+from ganaug.evidence.arms import Arm
+from ganaug.evidence.cells import Job, run_jobs
+from ganaug.evidence.material import Samples, Stock, as_bank, digest, samples_of
+from ganaug.evidence.parts import Parts
+from ganaug.evidence.protocol import Cell, Outcome, Part, Round
+from ganaug.progress import CellBar
+from ganaug.ratios import share_out
+from ganaug.recipe import Compare, Recipe, Screening
+
+__all__ = ["Crew", "ReferenceTrials", "all_rounds", "refitted"]
+
+
+@dataclass
+class Crew:
+    """Where jobs run, and where their results are kept."""
+
+    device: torch.device
+    folder: Path | None = None
+    workers: int = 0
+    cluster: Literal["ray"] | None = None
+    bar: CellBar | None = None
+
+    def run(self, jobs: Sequence[Job], shared: tuple[Any, ...], *, cells: bool = True) -> list[dict[str, Any]]:
+        """The result of each job; those that are no `cells` do not move the bar."""
+        found = run_jobs(
+            jobs,
+            shared=shared,
+            folder=self.folder,
+            workers=self.workers,
+            cluster=self.cluster,
+            gpus=1.0 if self.device.type == "cuda" else 0.0,
+            bar=self.bar if cells else None,
+        )
+        return [result for result in found if result is not None]
+
+
+def all_rounds(settings: Compare) -> list[Round]:
+    """Every split once with the first seed, then with the next."""
+    return [(split, run) for run in range(settings.seeds) for split in range(settings.splits)]
+
+
+def refitted(recipe: Recipe, parts: Sequence[Parts], crew: Crew) -> list[GeneratorBank]:
+    """For each split the bank of this recipe, fitted on its training part alone."""
+    told = recipe.model_dump(mode="json", exclude={"compare", "export", "train", "screening", "minutes"})
+    values, device = recipe.model_dump(mode="json"), str(crew.device)
+    jobs = [
+        Job(
+            key={
+                "what": "refit 1", "recipe": told, "classes": list(part.train.class_names), "held": list(part.held),
+                "data": digest(part.train.images, part.train.labels),
+            },
+            function=material.refit,
+            arguments=(split, values, device),
+            name=f"the refit for split {split + 1}",
+        )
+        for split, part in enumerate(parts)
+    ]  # fmt: skip
+    return [as_bank(result, device) for result in crew.run(jobs, (parts,), cells=False)]
+
+
+@dataclass
+class ReferenceTrials:
+    """The reference classifier (Trials of the protocol)."""
+
+    parts: Sequence[Parts]
+    """One for each split."""
+    settings: Compare
+    flips: bool
+    seed: int
+    crew: Crew
+    banks: list[GeneratorBank] = field(default_factory=list)
+    """One for each split; made by `prepare` where there are none."""
+    recipe: Recipe | None = None
+    """To refit where there are no banks; its kimg is set."""
+    screening: Screening = field(default_factory=Screening)
+    notes: list[str] = field(default_factory=list)
+    """What screenings could not do."""
+    _screened: list[dict[str, Any]] = field(default_factory=list)
+    _samples: dict[tuple[Round, bool], Samples] = field(default_factory=dict)
+
+    @property
+    def rounds(self) -> Sequence[Round]:
+        """As the protocol has it."""
+        return all_rounds(self.settings)
+
+    @property
+    def choosing(self) -> bool:
+        """As the protocol has it."""
+        return self.parts[0].choose is not None
+
+    def run(self, cells: Sequence[Cell], part: Part) -> list[Outcome]:
+        """As the protocol has it."""
+        stocks = {place: self._stock(place, [arm for arm, at in cells if at == place]) for _, place in cells}
+        found = self.crew.run([self._job(arm, place, stocks[place]) for arm, place in cells], (stocks,))
+        self._samples = {key: kept for key, kept in self._samples.items() if key[0] in stocks}  # the last ones only
+        return [self._outcome(result, place, part) for result, (_, place) in zip(found, cells, strict=True)]
+
+    def size(self, arm: Arm, place: Round) -> int:
+        """As the protocol has it."""
+        return len(material.share_of(self.parts[place[0]].train, arm.share, self._seed(place)))
+
+    def seconds(self, arm: Arm) -> float:
+        """What one training takes."""
+        place = self.rounds[0]
+        stock = self._stock(place, [arm])
+        (result,) = self.crew.run([self._job(arm, place, stock)], ({place: stock},), cells=False)
+        return float(result["seconds"])
+
+    def prepare(self) -> None:
+        """As the protocol has it: the recipe is fitted on each split's own training part."""
+        if not self.banks:
+            assert self.recipe is not None
+            self.banks = refitted(self.recipe, self.parts, self.crew)
+
+    @property
+    def _device(self) -> str:
+        return str(self.crew.device)
+
+    def _job(self, arm: Arm, place: Round, stock: Stock) -> Job:
+        length = self.settings.model_dump(include={"steps", "batch"})
+        key = {
+            "what": "reference classifier 1", "arm": arm.key, **length, "seed": stock.seed, "data": stock.digest(arm),
+            "classes": len(stock.parts.train.class_names),
+        }  # fmt: skip
+        split, run = place
+        name = f"{arm.name} (split {split + 1}, seed {run + 1})"
+        return Job(key, material.train_and_predict, (place, arm, length, self._device), name)
+
+    def _stock(self, place: Round, arms: Sequence[Arm]) -> Stock:
+        """What these arms of a round need, and no more: it is sent to every worker."""
+        split, _ = place
+        drawn = [arm for arm in arms if arm.ratio and arm.control != "duplicated"]
+        soft = any(arm.soft for arm in arms)
+        return Stock(
+            parts=self.parts[split],
+            seed=self._seed(place),
+            plain=self._drawn(place, False) if any(not arm.screened for arm in drawn) else None,
+            screened=self._drawn(place, True) if any(arm.screened for arm in drawn) else None,
+            own=torch.tensor(self._screenings()[split]["own"], dtype=torch.float32) if soft else None,
+        )
+
+    def _seed(self, place: Round) -> int:
+        """The same for all arms of a round."""
+        return self.seed + place[1] + 1009 * place[0]
+
+    def _drawn(self, place: Round, screened: bool) -> Samples:
+        if (place, screened) not in self._samples:
+            split, run = place
+            names = self.parts[split].train.class_names
+            screening = self._screenings()[split] if screened else None
+            bank = self.banks[split]
+            self._samples[place, screened] = samples_of(bank, names, self._most(split), run, self.seed, screening)
+        return self._samples[place, screened]
+
+    def _most(self, split: int) -> list[int]:
+        """Samples of each class that the highest ratio takes."""
+        sizes = np.asarray(self.parts[split].train.counts())
+        shared = [share_out(round(ratio * int(sizes.sum())), sizes) for ratio in self.settings.ratios]
+        most: list[int] = np.max(shared, axis=0).tolist()
+        return most
+
+    def _screenings(self) -> list[dict[str, Any]]:
+        """That of each split's bank; made when it is first asked for."""
+        if not self._screened:
+            self._screened = self.crew.run(self._screening_jobs(), (self.parts, self.banks), cells=False)
+            self.notes += [told["shortage"] for told in self._screened if told["shortage"]]
+        return self._screened
+
+    def _screening_jobs(self) -> list[Job]:
+        soft, jobs = any(self.settings.soft), []
+        told = self.screening.model_dump(mode="json")
+        for split, (part, bank) in enumerate(zip(self.parts, self.banks, strict=True)):
+            most = [self.settings.seeds * count for count in self._most(split)]
+            wanted = dict(zip(part.train.class_names, most, strict=True))
+            key = {
+                "what": "screening 1", "bank": bank.fingerprint, "settings": told, "wanted": wanted, "soft": soft,
+                "seed": self.seed, "data": digest(part.train.images, part.train.labels), "flips": self.flips,
+            }  # fmt: skip
+            arguments = (split, wanted, told, self.seed, soft, self._device)
+            jobs.append(Job(key, material.screening_of, arguments, f"the screening for split {split + 1}"))
+        return jobs
+
+    def _outcome(self, result: Mapping[str, Any], place: Round, part: Part) -> Outcome:
+        held = self.parts[place[0]].choose if part == "choose" else self.parts[place[0]].score
+        assert held is not None
+        right = np.array([float(digit) for digit in result[part]])
+        labels = held.labels.numpy()
+        return Outcome(right, {name: right[labels == index] for index, name in enumerate(held.class_names)})
