@@ -1,19 +1,25 @@
 """Measures of synthetic images, tensors in and numbers out; none of them is called FID, for none uses its features."""
 
 from ganaug.measures.appearance import sharpness, spread
-from ganaug.measures.copies import nearest_tolerant
+from ganaug.measures.copies import copying_statistic, mann_whitney_z, nearest_tolerant, partition
 from ganaug.measures.features import FeatureNetwork, train_features
-from ganaug.measures.fidelity import Fidelity, coverage, fidelity, kernel_distance
+from ganaug.measures.fidelity import Fidelity, coverage, density, fidelity, kernel_distance, precision, recall
 from ganaug.measures.nearest import nearest_images
 
 __all__ = [
     "FeatureNetwork",
     "Fidelity",
+    "copying_statistic",
     "coverage",
+    "density",
     "fidelity",
     "kernel_distance",
+    "mann_whitney_z",
     "nearest_images",
     "nearest_tolerant",
+    "partition",
+    "precision",
+    "recall",
     "sharpness",
     "spread",
     "train_features",

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+import numpy.typing as npt
 import torch
+from scipy import stats
+from sklearn.cluster import KMeans
 from torch import Tensor
 
-__all__ = ["nearest_tolerant"]
+__all__ = ["copying_statistic", "mann_whitney_z", "nearest_tolerant", "partition"]
 
 _SYNTHETIC = 512  # synthetic images compared at a time
 _REAL = 64 * 2**20  # values of real images compared at a time
@@ -64,3 +70,67 @@ def _nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """For each row of `a` its nearest row of `b`, and the root mean square difference, computed exactly."""
     index = torch.addmm(b.square().sum(1), a, b.T, alpha=-2).argmin(1)
     return index, (a - b[index]).square().mean(1).sqrt()
+
+
+def mann_whitney_z(synthetic: Tensor, held: Tensor) -> float:
+    """Are synthetic images nearer to the training images than new real ones are? The z-score of Mann and Whitney's U.
+
+    U counts the pairs where the synthetic distance is the larger, ties by half; under "no difference" its mean is
+    m n / 2 and its variance m n (m + n + 1) / 12, less for ties. Far below 0 is copying (Meehan, Chaudhuri and
+    Dasgupta 2020, 2004.05675, section 3.2). It grows with the square root of the images: say how many there were.
+
+    Args:
+        synthetic: (m,) distances of synthetic images to their nearest training images.
+        held: (n,) the same of real images that nothing was trained on.
+
+    Returns:
+        The score; NaN where a side is empty or all distances are equal.
+    """
+    m, n = len(synthetic), len(held)
+    if m == 0 or n == 0:
+        return math.nan
+    both = torch.cat([synthetic, held]).double().numpy()
+    u = stats.rankdata(both)[:m].sum() - m * (m + 1) / 2
+    ties = np.unique(both, return_counts=True)[1].astype(np.float64)
+    total = m + n
+    variance = m * n / 12 * (total + 1 - (ties**3 - ties).sum() / (total * (total - 1)))
+    return float((u - m * n / 2) / math.sqrt(variance)) if variance > 0 else math.nan
+
+
+def copying_statistic(
+    synthetic: Tensor, held: Tensor, *, synthetic_cells: Tensor, held_cells: Tensor, least: int = 5
+) -> float:
+    """C_T: the z-scores of all cells of the image space, weighted by their held images (2004.05675, section 3.3).
+
+    Copying may happen in one region and hide in the whole. Distances here are to the nearest of all training images
+    of the class and not only of the cell, for a copy across a border is a copy too.
+
+    Args:
+        synthetic: (m,) distances to the nearest training image, as is `held` (n,).
+        held: of real images that nothing was trained on.
+        synthetic_cells: (m,) int64, the cell of each, as is `held_cells` (n,).
+        held_cells: as above.
+        least: cells with fewer images of either side tell too little and are left out.
+
+    Returns:
+        The weighted mean; NaN where no cell is left.
+    """
+    total, weights = 0.0, 0
+    for cell in held_cells.unique():
+        ours, theirs = synthetic[synthetic_cells == cell], held[held_cells == cell]
+        z = mann_whitney_z(ours, theirs)
+        if min(len(ours), len(theirs)) >= least and not math.isnan(z):
+            total += z * len(theirs)
+            weights += len(theirs)
+    return total / weights if weights else math.nan
+
+
+def partition(train: Tensor, others: tuple[Tensor, ...], *, cells: int, seed: int) -> list[Tensor]:
+    """The cell of each vector of `others`, (N,) int64 each: k-means of the training vectors `train` (M, D)."""
+    means = KMeans(max(1, min(cells, len(train))), n_init=3, random_state=seed).fit(_array(train))
+    return [torch.from_numpy(means.predict(_array(vectors)).astype(np.int64)) for vectors in others]
+
+
+def _array(vectors: Tensor) -> npt.NDArray[np.float32]:
+    found: npt.NDArray[np.float32] = np.ascontiguousarray(vectors.float().numpy())
+    return found

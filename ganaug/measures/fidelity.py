@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Fidelity", "coverage", "fidelity", "kernel_distance"]
+__all__ = ["Fidelity", "coverage", "density", "fidelity", "kernel_distance", "precision", "recall"]
 
 
 def kernel_distance(real: Tensor, synthetic: Tensor) -> float:
@@ -32,11 +32,35 @@ def coverage(real: Tensor, synthetic: Tensor, neighbours: int = 5) -> float:
 
     A ball reaches to the vector's `neighbours`-th real neighbour (fewer, where there are fewer).
     """
-    distances = torch.cdist(real, real)
-    distances.fill_diagonal_(float("inf"))
+    return float((torch.cdist(real, synthetic).min(1).values <= _radii(real, neighbours)).float().mean())
+
+
+def precision(real: Tensor, synthetic: Tensor, neighbours: int = 5) -> float:
+    """Share of synthetic vectors in the ball of a real one (Kynkaanniemi et al. 2019, 1904.06991, equation 1).
+
+    Balls are those of `coverage`; in 0..1.
+    """
+    inside = torch.cdist(synthetic, real) <= _radii(real, neighbours)
+    return float(inside.any(1).float().mean())
+
+
+def recall(real: Tensor, synthetic: Tensor, neighbours: int = 5) -> float:
+    """Share of real vectors in the ball of a synthetic one (Kynkaanniemi et al. 2019, 1904.06991, equation 2).
+
+    In 0..1. Sets of one size should be compared: more synthetic vectors have smaller balls.
+    """
+    return precision(synthetic, real, neighbours)
+
+
+def density(real: Tensor, synthetic: Tensor, neighbours: int = 5) -> float:
+    """How many real balls hold a synthetic vector, on average, by how many do in real data (2002.09797, equation 7).
+
+    About 1 for two draws of one distribution, and above 1 where synthetic vectors crowd where real ones do. Unlike
+    precision, one real outlier with a large ball cannot pass many.
+    """
     neighbours = min(neighbours, len(real) - 1)
-    radii = distances.kthvalue(neighbours, dim=1).values
-    return float((torch.cdist(real, synthetic).min(1).values <= radii).float().mean())
+    inside = torch.cdist(synthetic, real) <= _radii(real, neighbours)
+    return float(inside.float().sum(1).mean()) / neighbours
 
 
 @dataclass(frozen=True)
@@ -67,6 +91,13 @@ def fidelity(real: Tensor, real_labels: Tensor, synthetic: Tensor, synthetic_lab
         coverages.append(coverage(ours, theirs))
     count = len(coverages)
     return Fidelity(sum(distances) / count, sum(coverages) / count, tuple(coverages))
+
+
+def _radii(vectors: Tensor, neighbours: int) -> Tensor:
+    """(N,) distances of each vector to its `neighbours`-th nearest other one (the last, where there are fewer)."""
+    distances = torch.cdist(vectors, vectors)
+    distances.fill_diagonal_(float("inf"))
+    return distances.kthvalue(min(neighbours, len(vectors) - 1), dim=1).values
 
 
 def _cubic(a: Tensor, b: Tensor) -> Tensor:

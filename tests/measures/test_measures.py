@@ -89,3 +89,37 @@ def test_features_of_a_single_class_and_equal_seeds():
     a, b = (measures.train_features(images, one, seed=3, steps=5) for _ in range(2))
     assert torch.equal(a.features(images), b.features(images))
     assert a.head.out_features == 4
+
+
+@pytest.mark.parametrize("sizes", [(20, 7), (12, 30)])
+def test_precision_recall_and_density_equal_the_naive_counts(sizes):
+    generator = torch.Generator().manual_seed(2)
+    real, fake = (torch.randn(size, 2, generator=generator) for size in sizes)
+
+    def radius(points, i, k=3):
+        return sorted(float((points[i] - points[j]).norm()) for j in range(len(points)) if j != i)[k - 1]
+
+    def balls(centres, point):
+        return sum(float((centres[i] - point).norm()) <= radius(centres, i) for i in range(len(centres)))
+
+    held_by = [balls(real, point) for point in fake]
+    assert measures.precision(real, fake, 3) == pytest.approx(sum(count > 0 for count in held_by) / len(fake))
+    assert measures.density(real, fake, 3) == pytest.approx(sum(held_by) / (3 * len(fake)))
+    wanted = sum(balls(fake, point) > 0 for point in real) / len(real)
+    assert measures.recall(real, fake, 3) == pytest.approx(wanted)
+
+
+def test_precision_sees_outliers_and_recall_missing_modes():
+    random = torch.Generator().manual_seed(3)
+    a, b = torch.randn(60, 4, generator=random), torch.randn(60, 4, generator=random)
+    strange = torch.cat([b[:30], torch.full((30, 4), 50.0) + torch.randn(30, 4, generator=random)])
+    assert measures.precision(a, strange) < 0.6 < measures.precision(a, b)
+    two = torch.cat([a, a + 40])
+    assert measures.recall(two, torch.cat([b, b])) == pytest.approx(0.5, abs=0.1)
+    assert measures.density(a, b) == pytest.approx(1, abs=0.3)
+
+
+def test_fewer_vectors_than_neighbours():
+    pair = torch.tensor([[0.0], [1.0]])
+    assert measures.precision(pair, torch.tensor([[0.5], [3.0]])) == 0.5
+    assert measures.density(pair, torch.tensor([[0.5], [3.0]])) == 1.0
