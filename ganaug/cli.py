@@ -29,6 +29,12 @@ class OnBad(str, Enum):
     skip = "skip"
 
 
+class Cluster(str, Enum):
+    """Where trainings run that do not run on this machine."""
+
+    ray = "ray"
+
+
 class ExportFormat(str, Enum):
     """Layout of an export."""
 
@@ -160,6 +166,54 @@ def inspect(
 
 
 @app.command()
+def measure(
+    bank: Bank,
+    data: Data = Path("."),
+    held: Annotated[
+        Path | None,
+        typer.Option(help="Images the bank was not fitted on; default: those of --data.", show_default=False),
+    ] = None,
+    classes: Classes = None,
+    features: Annotated[
+        str, typer.Option(help="own, a torchvision model as resnet18, or timm/NAME; pretrained weights are fetched.")
+    ] = "own",
+    num: Annotated[int, typer.Option(help="Synthetic images a class.", min=2, max=100_000)] = 200,
+    seed: Annotated[int, typer.Option(help="Of the noise and of the trainings.")] = 0,
+    device: Device = "auto",
+    on_bad: OnBadFile = OnBad.stop,
+    out: Annotated[
+        Path | None, typer.Option(help="A JSON file for all figures; default: measure.json in the bank's run folder.")
+    ] = None,
+    exist_ok: ExistOk = False,
+) -> None:
+    """How good are the samples, and are they copies? Each measure beside what real images reach."""
+    import json
+
+    from rich.console import Console
+
+    from ganaug.bank import load
+    from ganaug.evidence.samples import measure as ask
+    from ganaug.output import check_file, write_text
+
+    loaded = load(bank)
+    goal = out
+    if goal is not None:
+        check_file(goal, exist_ok=exist_ok)
+    elif (run_dir := bank.with_suffix(".run")).is_dir():
+        goal = run_dir / "measure.json"
+        check_file(goal, exist_ok=True)
+    found = ask(
+        loaded, data, held, features=features, classes=_split(classes), per_class=num, seed=seed, device=device,
+        on_bad=on_bad.value, report=_say,
+    )  # fmt: skip
+    Console().print(found.table())
+    typer.echo("\n".join(found.summary))
+    if goal is not None:
+        write_text(goal, json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        _say(f"wrote {goal}")
+
+
+@app.command()
 def compare(
     bank: Bank,
     data: Data = Path("."),
@@ -171,44 +225,49 @@ def compare(
         Path | None, typer.Option(help="Images the bank was not fitted on: the answer comes from them.")
     ] = None,
     ratios: Annotated[str | None, typer.Option(metavar="R,R", help="Synthetic per real image, as 0.5,1.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Trainings of each arm.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Budget of the refit, where one is needed.")] = None,
+    splits: Annotated[int | None, typer.Option(help="Times that a part of the data is held back.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Trainings of each arm on each split.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget of all of it; decides how much is tried.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Trainings side by side; default: all cores.", min=0)] = None,
+    cluster: Annotated[Cluster | None, typer.Option(help="Train on a Ray cluster, with ganaug[ray].")] = None,
     device: Device = "auto",
     on_bad: OnBadFile = OnBad.stop,
-    out: Annotated[Path | None, typer.Option(help="A JSON file for all figures.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A JSON file for all figures, besides BANK.run.")] = None,
     exist_ok: ExistOk = False,
 ) -> None:
     """Does it help? Train with and without synthetic images, and keep the verdict in the bank."""
+    import dataclasses
     import json
+    import shlex
 
     from rich.console import Console
 
     from ganaug.bank import load
+    from ganaug.evidence.cells import default_workers
     from ganaug.evidence.comparison import compare as ask
+    from ganaug.gan.device import resolve_device
     from ganaug.output import check_file, check_writable, write_text
+    from ganaug.run_folder import check_results, keep_result
 
     loaded = load(bank)
     check_writable(bank)
+    check_results(bank)
     if out is not None:
         check_file(out, exist_ok=exist_ok)
+    if workers is None:
+        workers = default_workers() if resolve_device(device).type == "cpu" else 0
     found = ask(
-        data,
-        loaded,
-        classes=_split(classes),
-        val=val,
-        test=test,
-        ratios=_numbers(ratios),
-        seeds=seeds,
-        minutes=minutes,
-        device=device,
-        on_bad=on_bad.value,
-        report=_say,
-    )
+        data, loaded, classes=_split(classes), val=val, test=test, ratios=_numbers(ratios), splits=splits, seeds=seeds,
+        minutes=minutes, workers=workers, cluster=None if cluster is None else cluster.value, device=device,
+        on_bad=on_bad.value, folder=bank.with_suffix(".run") / "cells", report=_say, progress=True,
+    )  # fmt: skip
+    found = dataclasses.replace(found, command=shlex.join(["ganaug", *sys.argv[1:]]))
     Console().print(found.table())
     typer.echo(found.summary)
     found.apply_to(loaded).save(bank)
+    _say(f"wrote {keep_result(bank, 'comparison.json', found.to_dict())}")
     if out is not None:
-        write_text(out, json.dumps(found.to_dict(), indent=2))
+        write_text(out, json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
 
 
 @app.command()
@@ -247,6 +306,21 @@ def screen(
     _say(f"wrote {kept}")
     if out is not None:
         _say(f"wrote {sum(write_kept(loaded, found, out, exist_ok=exist_ok).values())} images into {out}")
+
+
+@app.command()
+def report(
+    bank: Bank,
+    data: OptionalData = None,
+    out: Annotated[Path | None, typer.Option(help="The page to write; default BANK.run/report.html.")] = None,
+    on_bad: OnBadFile = OnBad.stop,
+    exist_ok: ExistOk = False,
+) -> None:
+    """Write all that is known of a bank as one HTML page, and as JSON."""
+    from ganaug.evidence.report import report as write
+
+    page = write(bank, data=data, out=out, on_bad=on_bad.value, exist_ok=exist_ok)
+    _say(f"wrote {page}, and the same as {page.with_suffix('.json')}")
 
 
 @app.command()
@@ -345,6 +419,12 @@ def _say(*lines: str) -> None:
 _CANNOT_PARSE: type[Exception] = typer.BadParameter.__bases__[0]
 
 
+_GOES_ON = {
+    "fit": "; the same command with --resume goes on from the last snapshot",
+    "compare": "; the same command goes on where it was",
+}
+
+
 def main() -> None:
     """The console script: every failure is one line on stderr."""
     with warnings.catch_warnings():
@@ -367,8 +447,7 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:  # a full disk, a file taken away meanwhile
         return _failed(str(error))
     if code == 130:  # Typer turns an interrupt into this code
-        goes_on = "; the same command with --resume goes on from the last snapshot" if arguments[0] == "fit" else ""
-        return _failed(f"stopped{goes_on}", 130)
+        return _failed(f"stopped{_GOES_ON.get(arguments[0], '')}", 130)
     return int(code)
 
 

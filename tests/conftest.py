@@ -105,7 +105,10 @@ def tiny_recipe(monkeypatch: pytest.MonkeyPatch) -> Recipe:
             "gan": {"batch": 16},
             "reconstruction": {"share": 0.5},
             "snapshots": {"count": 2, "samples": 4},
-            "compare": {"seeds": 2, "steps": 3},
+            "compare": {
+                "augments": ["none"], "ratios": [0.5], "schedules": ["constant"], "screened": [False], "splits": 1,
+                "seeds": 2, "steps": 3,
+            },
         }
     )
 

@@ -173,7 +173,8 @@ def test_one_image_under_two_classes_keeps_both_labels(image_folder, tiny_recipe
 
 SHRUNK = {
     "kimg": 0.02, "gan.batch": 4, "snapshots.count": 1, "snapshots.samples": 4,
-    "compare.seeds": 2, "compare.steps": 2, "compare.batch": 4,
+    "compare.seeds": 2, "compare.steps": 2, "compare.batch": 4, "compare.augments": ["none"], "compare.ratios": [0.5],
+    "compare.schedules": ["constant"], "compare.screened": [False],
     "networks.generator_channels": 4, "networks.discriminator_channels": 4, "networks.max_channels": 8,
 }  # fmt: skip
 

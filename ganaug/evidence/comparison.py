@@ -120,6 +120,7 @@ def compare(
         crew = Crew(resolve_device(device), where, workers, cluster, bar)
         comparison = _Comparing(judged, wanted, crew, seed, report or (lambda _: None))
         sets = {what: given for what, given in (("val", val), ("test", test)) if given is not None}
+        trials: Trials
         if trainer is not None:
             trials = comparison.own(trainer, source, sets, evaluation=evaluation, raw=raw, on_bad=on_bad)
         else:
@@ -265,6 +266,7 @@ class _Comparing:
         final = meet(trials, baseline, swept.winner)
         few = min(trials.parts[0].train.counts()) < 2  # fewer of those cannot be had
         worth = None if few or keep_until() else worth_in_real(trials, final)
+        self.crew.bar.expect(self.crew.bar.done)  # arms that were dropped are not waited for
         return self._told(trials, baselines, swept.tried, swept.won, final, worth)
 
     def _within_budget(self, trials: Trials, plainest: Arm) -> Callable[[], bool]:
@@ -349,7 +351,9 @@ class _Comparing:
 
 def _met(final: Final) -> list[Met]:
     roles: dict[Arm, Any] = {final.baseline: "real only", final.winner: "with synthetic"}
-    return [Met(arm, roles.get(arm, arm.control), final.accuracies(arm)) for arm in final.outcomes]
+    for arm in final.outcomes:
+        roles.setdefault(arm, arm.control)
+    return [Met(arm, roles[arm], final.accuracies(arm)) for arm in final.outcomes]
 
 
 def _by_class(final: Final, names: Sequence[str]) -> list[ClassChange]:

@@ -103,7 +103,7 @@ def mixed(stock: Stock, arm: Arm) -> tuple[Tensor, Tensor, int]:
 
 
 def train_and_predict(
-    stocks: Mapping[tuple[int, int], Stock], place: tuple[int, int], arm: Arm, length: Mapping[str, int], device: str
+    stocks: Mapping[tuple[int, int], Stock], place: tuple[int, int], arm: Arm, length: Mapping[str, Any], device: str
 ) -> dict[str, Any]:
     """A cell: train the reference classifier, and tell for each image held back whether it was right, as 0 or 1.
 

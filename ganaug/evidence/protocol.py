@@ -66,10 +66,15 @@ class Outcome:
 class Trials(Protocol):
     """Who trains: the reference classifier, or the user's own trainer."""
 
-    rounds: Sequence[Round]
-    """All seeds of all splits, every split once before any comes again."""
-    choosing: bool
-    """Whether there is a part for choosing; without one there is a single arm of either kind."""
+    @property
+    def rounds(self) -> Sequence[Round]:
+        """All seeds of all splits, every split once before any comes again."""
+        ...
+
+    @property
+    def choosing(self) -> bool:
+        """Whether there is a part for choosing; without one there is a single arm of either kind."""
+        ...
 
     def prepare(self) -> None:
         """Have the banks ready; called once, before any arm with synthetic images is run."""

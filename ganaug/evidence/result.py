@@ -16,6 +16,13 @@ from ganaug.evidence.statistics import Interval
 
 __all__ = ["ClassChange", "Comparison", "Contrast", "Met", "Tried"]
 
+_ROLES = {
+    "real only": "real images alone",
+    "with synthetic": "real and synthetic",
+    "duplicated": "control: real repeated",
+    "shuffled": "control: labels shuffled",
+}
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -215,14 +222,18 @@ class Comparison:
         for met in self.final:
             gain = gains[met.role]
             told = (_points(gain.mean), _interval(gain)) if isinstance(gain, Contrast) else ("", "")
-            found.append((f"{met.role}: {met.arm.name}", _percent(met.mean), *told))
+            found.append((_ROLES[met.role], _percent(met.mean), *told))
         return found
 
     def table(self) -> Table:
         """What was chosen from, the answer, and the difference of each class, to print."""
         splits = f"{self.settings['splits']} splits x " if self.settings["splits"] > 1 else ""
         count = f"{self.scored} images {_place(self.scored_on)}, mean of {splits}{self.settings['seeds']} seeds"
-        table = Table(title=f"Accuracy on {count}", title_justify="left", caption="; ".join(self.notes) or None)
+        table = Table(
+            title=f"{self.chosen.name}: accuracy on {count}",
+            title_justify="left",
+            caption="; ".join(self.notes) or None,
+        )
         table.add_column("trained on")
         for heading in ("accuracy", "synthetic gains", "95 % interval"):
             table.add_column(heading, justify="right")

@@ -34,10 +34,14 @@ class Crew:
     cluster: Literal["ray"] | None = None
     bar: CellBar | None = None
 
+    done: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Results by the names of their files: a stage may ask for what an earlier one has trained."""
+
     def run(self, jobs: Sequence[Job], shared: tuple[Any, ...], *, cells: bool = True) -> list[dict[str, Any]]:
         """The result of each job; those that are no `cells` do not move the bar."""
+        left = [job for job in jobs if job.file not in self.done]
         found = run_jobs(
-            jobs,
+            left,
             shared=shared,
             folder=self.folder,
             workers=self.workers,
@@ -45,7 +49,10 @@ class Crew:
             gpus=1.0 if self.device.type == "cuda" else 0.0,
             bar=self.bar if cells else None,
         )
-        return [result for result in found if result is not None]
+        for job, result in zip(left, found, strict=True):
+            assert result is not None  # no deadline was given
+            self.done[job.file] = result
+        return [self.done[job.file] for job in jobs]
 
 
 def all_rounds(settings: Compare) -> list[Round]:
