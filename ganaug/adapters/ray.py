@@ -69,7 +69,7 @@ class RayCrew:
 
 
 def _size(gpus: float) -> int:
-    there = ray.cluster_resources()
+    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     places = there.get("CPU", 1.0)
     if gpus > 0:
         places = min(places, there.get("GPU", 0.0) / gpus)
@@ -80,7 +80,8 @@ def _size(gpus: float) -> int:
 
 def _as_raised(error: BaseException) -> BaseException:
     if isinstance(error, RayTaskError):
-        return error.cause
+        cause: BaseException = error.cause
+        return cause
     if isinstance(error, RayError):
         said = " ".join(str(error).split())
         return TrainingError(f"the Ray cluster lost a job ({said}); what was finished is kept; run it again")
