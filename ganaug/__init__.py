@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ganaug.demonstration import demo
     from ganaug.errors import GanaugError
     from ganaug.evidence.comparison import compare
+    from ganaug.evidence.report import report
     from ganaug.exporting import export
     from ganaug.fitting import fit
     from ganaug.pool import SamplePool
@@ -66,6 +67,7 @@ _HOMES = {
     "fit": "ganaug.fitting",
     "load": "ganaug.bank",
     "load_recipe": "ganaug.recipe",
+    "report": "ganaug.evidence.report",
     "run": "ganaug.workflow",
     "screen": "ganaug.screening",
 }
@@ -85,6 +87,7 @@ __all__ = [
     "fit",
     "load",
     "load_recipe",
+    "report",
     "run",
     "screen",
 ]

@@ -1,0 +1,93 @@
+"""Pictures for a page: samples with the training images that they are nearest to, and samples that were dropped."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from PIL import Image
+from torch import Tensor
+
+from ganaug.bank import GeneratorBank
+from ganaug.data import LabelledImages
+from ganaug.errors import DataError
+from ganaug.measures.copies import nearest_tolerant
+from ganaug.pictures import as_picture
+
+__all__ = ["Picture", "as_uri", "draw_samples", "only_fitted"]
+
+_MOST = 96  # pixels of a picture's side on the page
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A sample of a bank as a page shows it."""
+
+    class_name: str
+    index: int
+    uri: str
+    nearest: str | None = None
+    """The nearest training image, mirrored and moved as it may be; None without the training images."""
+    apart: float | None = None
+    """How far it is: the root mean square difference of pixels, as a share of their range."""
+
+
+def only_fitted(data: LabelledImages, bank: GeneratorBank) -> LabelledImages:
+    """The images of `data` that the bank was fitted on.
+
+    Raises:
+        DataError: there is none.
+    """
+    fitted = set(bank.manifest.train_fingerprints)
+    kept = [index for index, print_ in enumerate(data.fingerprints) if print_ in fitted]
+    if not kept:
+        raise DataError(
+            f"none of the {len(data)} images of data is among the {len(fitted)} that the bank was fitted on; "
+            "give the training images as --data, or leave it out"
+        )
+    return data.subset(kept)
+
+
+def draw_samples(
+    bank: GeneratorBank, class_name: str, indices: Sequence[int], *, seed: int = 0, real: LabelledImages | None = None
+) -> list[Picture]:
+    """Samples of a class by their indices; with `real`, the nearest of its images of that class beneath each.
+
+    Mirrored images count as near only where the bank's recipe says that a mirror image is of the same class.
+    """
+    if not indices:
+        return []
+    images = bank.sample_at(bank.class_index(class_name), indices, seed=seed)
+    drawn = [Picture(class_name, int(index), as_uri(image)) for index, image in zip(indices, images, strict=True)]
+    others = _of_class(real, class_name)
+    if others is None:
+        return drawn
+    found, apart = nearest_tolerant(images, others, flips=bool(_data_settings(bank).get("horizontal_flip")))
+    return [
+        replace(picture, nearest=as_uri(others[index]), apart=float(distance) / 255)
+        for picture, index, distance in zip(drawn, found.tolist(), apart.tolist(), strict=True)
+    ]
+
+
+def as_uri(image: Tensor) -> str:
+    """An image CHW uint8, grey or RGB, as an address that holds its PNG; large ones are reduced."""
+    picture = as_picture(image)
+    if max(picture.size) > _MOST:
+        picture.thumbnail((_MOST, _MOST), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _of_class(real: LabelledImages | None, class_name: str) -> Tensor | None:
+    if real is None or class_name not in real.class_names:
+        return None
+    images = real.images[real.labels == real.class_names.index(class_name)]
+    return images if len(images) else None
+
+
+def _data_settings(bank: GeneratorBank) -> Mapping[str, object]:
+    found = bank.manifest.recipe.get("data")
+    return found if isinstance(found, dict) else {}
