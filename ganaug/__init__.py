@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ganaug.errors import GanaugError
     from ganaug.evidence.comparison import compare
     from ganaug.evidence.report import report
+    from ganaug.evidence.samples import measure
     from ganaug.exporting import export
     from ganaug.fitting import fit
     from ganaug.pool import SamplePool
@@ -67,6 +68,7 @@ _HOMES = {
     "fit": "ganaug.fitting",
     "load": "ganaug.bank",
     "load_recipe": "ganaug.recipe",
+    "measure": "ganaug.evidence.samples",
     "report": "ganaug.evidence.report",
     "run": "ganaug.workflow",
     "screen": "ganaug.screening",
@@ -87,6 +89,7 @@ __all__ = [
     "fit",
     "load",
     "load_recipe",
+    "measure",
     "report",
     "run",
     "screen",

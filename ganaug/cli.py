@@ -170,8 +170,7 @@ def measure(
     bank: Bank,
     data: Data = Path("."),
     held: Annotated[
-        Path | None,
-        typer.Option(help="Images the bank was not fitted on; default: those of --data.", show_default=False),
+        Path | None, typer.Option(help="Images the bank was not fitted on; default: those among --data.")
     ] = None,
     classes: Classes = None,
     features: Annotated[
@@ -181,9 +180,7 @@ def measure(
     seed: Annotated[int, typer.Option(help="Of the noise and of the trainings.")] = 0,
     device: Device = "auto",
     on_bad: OnBadFile = OnBad.stop,
-    out: Annotated[
-        Path | None, typer.Option(help="A JSON file for all figures; default: measure.json in the bank's run folder.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A JSON file for all figures, besides BANK.run.")] = None,
     exist_ok: ExistOk = False,
 ) -> None:
     """How good are the samples, and are they copies? Each measure beside what real images reach."""
@@ -194,23 +191,21 @@ def measure(
     from ganaug.bank import load
     from ganaug.evidence.samples import measure as ask
     from ganaug.output import check_file, write_text
+    from ganaug.run_folder import check_results, keep_result
 
-    loaded = load(bank)
-    goal = out
-    if goal is not None:
-        check_file(goal, exist_ok=exist_ok)
-    elif (run_dir := bank.with_suffix(".run")).is_dir():
-        goal = run_dir / "measure.json"
-        check_file(goal, exist_ok=True)
+    loaded = load(bank, device)
+    check_results(bank)
+    if out is not None:
+        check_file(out, exist_ok=exist_ok)
     found = ask(
         loaded, data, held, features=features, classes=_split(classes), per_class=num, seed=seed, device=device,
         on_bad=on_bad.value, report=_say,
     )  # fmt: skip
     Console().print(found.table())
     typer.echo("\n".join(found.summary))
-    if goal is not None:
-        write_text(goal, json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
-        _say(f"wrote {goal}")
+    _say(f"wrote {keep_result(bank, 'measure.json', found.to_dict())}")
+    if out is not None:
+        write_text(out, json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
 
 
 @app.command()

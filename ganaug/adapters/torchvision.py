@@ -26,7 +26,7 @@ from ganaug.gan.device import resolve_device
 from ganaug.gan.seeding import seeded
 from ganaug.recipe import Train
 
-__all__ = ["TrainResult", "build_model", "train"]
+__all__ = ["TrainResult", "build_model", "feature_network", "train"]
 
 Say = Callable[[str], None]
 _HALF = (0.5, 0.5, 0.5)
@@ -149,26 +149,73 @@ def build_model(name: str, weights: str | None, classes: int) -> tuple[nn.Module
             f"train.weights is {weights!r}, which {name} does not have{choices}, or null to train from scratch"
         )
     chosen = offered[weights]
-    try:
-        model = torchvision.models.get_model(name, weights=chosen)
-    except (OSError, RuntimeError) as error:
-        said = " ".join(str(error).split())
-        raise RecipeError(
-            f"the weights {weights} of {name} cannot be fetched ({said}); go online once, or set train.weights to null"
-        ) from error
+    model = _fetched(name, chosen, "set train.weights to null")
     _replace_heads(model, len(chosen.meta["categories"]), classes)
     as_trained = chosen.transforms()
     return model, tuple(as_trained.mean), tuple(as_trained.std)
 
 
-def _replace_heads(model: nn.Module, before: int, classes: int) -> None:
-    """Give every layer with an output for each of `before` classes one for each of `classes`; auxiliary ones too."""
+def feature_network(
+    name: str, weights: str | None = None, *, device: torch.device | str = "cpu", chunk: int = 64
+) -> Callable[[Tensor], Tensor]:
+    """What a pretrained torchvision classifier sees before its last layer: NCHW uint8 to (N, D) float32 on the CPU.
+
+    Args:
+        name: of the model, as resnet18.
+        weights: its default ones by default.
+        device: where it runs.
+        chunk: images at a time.
+
+    Raises:
+        RecipeError: there is no such model or weights, or they cannot be fetched.
+    """
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        raise RecipeError(
+            f"features are {name!r}, and torchvision has no such model{did_you_mean(name, ['own', *known])}"
+        )
+    offered = torchvision.models.get_model_weights(name)
+    if weights is not None and weights not in offered.__members__:
+        raise RecipeError(f"{name} has no weights {weights!r}{did_you_mean(weights, offered.__members__)}")
+    chosen = offered[weights] if weights is not None else offered.DEFAULT  # type: ignore[attr-defined]
+    model = _fetched(name, chosen, "take the features 'own'")
+    _replace_heads(model, len(chosen.meta["categories"]), None)
+    as_trained = chosen.transforms()
+    side = as_trained.crop_size[0]
+    normalise = v2.Normalize(list(as_trained.mean), list(as_trained.std))
+    model.to(device).eval()
+
+    @torch.no_grad()
+    def features(images: Tensor) -> Tensor:
+        shown = images.expand(-1, 3, -1, -1).split(chunk)
+        larger = (v2.functional.resize(part, [side, side], antialias=True).float() / 255 for part in shown)
+        return torch.cat([_logits(model(normalise(part).to(device))).flatten(1).float().cpu() for part in larger])
+
+    return features
+
+
+def _fetched(name: str, weights: Any, otherwise: str) -> nn.Module:
+    try:
+        model: nn.Module = torchvision.models.get_model(name, weights=weights)
+    except (OSError, RuntimeError) as error:
+        said = " ".join(str(error).split())
+        raise RecipeError(
+            f"the weights {weights.name} of {name} cannot be fetched ({said}); go online once, or {otherwise}"
+        ) from error
+    return model
+
+
+def _replace_heads(model: nn.Module, before: int, classes: int | None) -> None:
+    """Give every layer with an output for each of `before` classes one for each of `classes`; auxiliary ones too.
+
+    Without `classes` they are taken away.
+    """
     for name, layer in list(model.named_modules()):
         made: nn.Module
         if isinstance(layer, nn.Linear) and layer.out_features == before:
-            made = nn.Linear(layer.in_features, classes, bias=layer.bias is not None)
+            made = nn.Linear(layer.in_features, classes, bias=layer.bias is not None) if classes else nn.Identity()
         elif isinstance(layer, nn.Conv2d) and layer.out_channels == before:  # SqueezeNet
-            made = nn.Conv2d(layer.in_channels, classes, kernel_size=1)
+            made = nn.Conv2d(layer.in_channels, classes, kernel_size=1) if classes else nn.Identity()
         else:
             continue
         parent, _, leaf = name.rpartition(".")

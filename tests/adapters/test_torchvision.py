@@ -235,3 +235,41 @@ def test_what_torchvision_does_not_have(monkeypatch):
     with pytest.raises(RecipeError, match=r"set train\.weights to null") as raised:
         build_model("resnet18", "DEFAULT", 2)
     assert "\n" not in str(raised.value)
+
+
+def test_features_are_what_a_pretrained_model_sees_before_its_last_layer(monkeypatch):
+    torch.manual_seed(0)
+    made = []
+    get_model = torchvision.models.get_model
+
+    def fetch(name, weights):
+        assert weights is torchvision.models.ResNet18_Weights.IMAGENET1K_V1
+        made.append(get_model(name, weights=None))
+        return made[-1]
+
+    monkeypatch.setattr(adapter.torchvision.models, "get_model", fetch)
+    images = torch.randint(0, 256, (3, 1, 32, 32), dtype=torch.uint8)
+    found = adapter.feature_network("resnet18", chunk=2)(images)
+    assert found.shape == (3, 512)
+    assert isinstance(made[0].fc, nn.Identity)
+    preset = torchvision.models.ResNet18_Weights.DEFAULT.transforms()
+    large = torchvision.transforms.v2.functional.resize(images.expand(-1, 3, -1, -1), [224, 224]) / 255
+    shown = torchvision.transforms.v2.functional.normalize(large, preset.mean, preset.std)
+    with torch.no_grad():
+        assert torch.allclose(found, made[0](shown), atol=1e-3)
+
+
+def test_features_that_cannot_be_had(monkeypatch):
+    with pytest.raises(RecipeError, match="features are 'resnet81', and torchvision has no such model; did you mean"):
+        adapter.feature_network("resnet81")
+    with pytest.raises(RecipeError, match="resnet18 has no weights 'IMAGENET1K_V7'"):
+        adapter.feature_network("resnet18", "IMAGENET1K_V7")
+
+    def fetch(name, weights):
+        raise urllib.error.URLError("offline")
+
+    monkeypatch.setattr(adapter.torchvision.models, "get_model", fetch)
+    with pytest.raises(
+        RecipeError, match=r"IMAGENET1K_V1 of resnet18 cannot be fetched .*; go online once, or take the"
+    ):
+        adapter.feature_network("resnet18")
