@@ -226,9 +226,10 @@ def _manifest(
     histories: Sequence[Sequence[Snapshot]],
     held_back: Sequence[str] | LabelledImages,
 ) -> Manifest:
-    near: tuple[str, ...] = ()
     if isinstance(held_back, LabelledImages):
-        held_back, near = held_back.fingerprints, held_back.perceptual
+        exact, near = held_back.fingerprints, held_back.perceptual
+    else:
+        exact, near = tuple(held_back), ()
     best = [max(history, key=lambda snapshot: snapshot.score) for history in histories]
     names = ("score", "coverage", "kernel_distance", "spread_ratio", "sharpness_ratio")
     rows = [{"score": snapshot.score, **snapshot.measures} for snapshot in best]
@@ -244,7 +245,7 @@ def _manifest(
         versions={"ganaug": ganaug.__version__, "torch": torch.__version__, "python": platform.python_version()},
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         train_fingerprints=plan.data.fingerprints,
-        held_back_fingerprints=tuple(held_back),
+        held_back_fingerprints=exact,
         train_perceptual=plan.data.perceptual,
         held_back_perceptual=near,
     )

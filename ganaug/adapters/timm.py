@@ -38,7 +38,7 @@ def feature_network(name: str, *, device: torch.device | str = "cpu", chunk: int
         raise RecipeError(
             f"the weights of timm/{name} cannot be fetched ({said}); go online once, or take the features 'own'"
         ) from error
-    as_trained = timm.data.resolve_model_data_config(model)
+    as_trained = timm.data.resolve_model_data_config(model)  # type: ignore[attr-defined,no-untyped-call]
     side = list(as_trained["input_size"][1:])
     normalise = v2.Normalize(list(as_trained["mean"]), list(as_trained["std"]))
     model.to(device).eval()
