@@ -38,12 +38,21 @@ class Sides(_Told):
     reference: Number = None
 
 
+class Copying(_Told):
+    """How near samples are to the training images, beside how near new real images are."""
+
+    share: Number = None
+    c_t: Number = None
+    nearest_ratio: Number = None
+    copies: int | None = None
+    images: int | None = None
+
+
 class Copies(_Told):
     """Whether the bank only repeats its training images."""
 
     words: str = ""
-    pooled: dict[str, Any] = {}
-    per_class: dict[str, dict[str, Any]] = {}
+    per_class: dict[str, Copying] = {}
 
 
 class Measured(_Told):

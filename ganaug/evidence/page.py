@@ -244,7 +244,7 @@ def settings_rows(bank: GeneratorBank, comparison: Compared | None) -> list[tupl
     if comparison is not None:
         subject = "this bank as it is" if comparison.subject == "bank" else "its recipe, refitted for each split"
         rows += [("Judged", subject), ("Scored on", comparison.scored_on)]
-        rows += [(capital(words(name)), said(value)) for name, value in comparison.images.items()]
+        rows += [(f"Images for {words(name)}", said(value)) for name, value in comparison.images.items()]
         rows += [(capital(words(name)), said(value)) for name, value in comparison.settings.items()]
     return rows
 

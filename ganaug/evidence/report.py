@@ -169,14 +169,24 @@ def _missing(
     bank: GeneratorBank, found: Findings, real: LabelledImages | None, commands: dict[str, str]
 ) -> list[dict[str, str]]:
     """What has not been measured, with the command that would measure it."""
-    asked = [
-        (found.comparison is None, "compare", "Whether it helps, against what controls, and which classes it harms."
-         if bank.verdict is None else "The single figures of the comparison: only its verdict is in the bank."),
-        (found.screening is None, "screen", "Which samples are not fit to train on, and why."),
-        (found.measures is None, "measure", "How close the samples are to real images, and whether they are copies."),
-        (real is None, "report", "The nearest training image of each sample."),
-    ]  # fmt: skip
-    return [{"what": what, "command": commands[name], "name": name} for absent, name, what in asked if absent]
+    compared = (
+        ("Not measured yet", "Whether it helps, against what controls, and which classes it harms.")
+        if bank.verdict is None
+        else ("Not kept beside the bank", "The single figures of the comparison; its verdict is in the bank.")
+    )
+    asked = {
+        "compare": (found.comparison, *compared),
+        "screen": (found.screening, "Not measured yet", "Which samples are not fit to train on, and why."),
+        "measure": (
+            found.measures, "Not measured yet", "How close the samples are to real images, and whether they are copies."
+        ),
+        "report": (real, "Without the training images", "The training image that is nearest to each sample."),
+    }  # fmt: skip
+    return [
+        {"name": name, "title": title, "what": what, "command": commands[name]}
+        for name, (there, title, what) in asked.items()
+        if there is None
+    ]
 
 
 def _told(bank: GeneratorBank, found: Findings, shown: dict[str, Any]) -> dict[str, Any]:

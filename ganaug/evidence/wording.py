@@ -12,7 +12,7 @@ _NONE = "\u2013"  # where nothing was measured
 
 def percent(share: Number, digits: int = 1) -> str:
     """A share of one for people; a dash where there is none."""
-    return _NONE if share is None else f"{100 * share:.{digits}f} %"
+    return _NONE if share is None else f"{100 * share:.{digits}f}\u00a0%"
 
 
 def points(difference: Number, digits: int = 1) -> str:

@@ -242,7 +242,7 @@ def test_without_a_run_folder_one_is_made(write, tmp_path):
     assert (goal.parent / ".ganaug").is_file()
     page = Page(goal.read_text("utf-8"))
     assert "+2.3" in page.said  # the verdict is in the bank
-    assert "only its verdict is in the bank" in page.said
+    assert "its verdict is in the bank" in page.said
 
 
 def test_a_result_of_another_bank_is_left_out_and_said(write, tmp_path):
@@ -262,6 +262,22 @@ def test_a_comparison_whose_verdict_the_bank_does_not_hold_is_left_out(write, tm
     assert "help: +1.0 points" in page.said
     ganaug.load(path).with_verdict(None).save(path)
     assert "has not been measured" in Page(ganaug.report(path).read_text("utf-8")).said
+
+
+def test_a_result_that_says_little_is_shown_as_far_as_it_goes(write, tmp_path):
+    found = verdict()
+    path = write(found)
+    little = {
+        "comparison": {"verdict": found.model_dump(mode="json"), "sweep": [{"name": "only"}]},
+        "screening": {"per_class": {"cat": {}}, "examples": {"gone": {"far": [1]}}},
+        "measure": {"pooled": {"new_measure": {}}, "copies": {"per_class": {"cat": {}}}},
+    }
+    for name, values in little.items():
+        (tmp_path / "pets.run" / f"{name}.json").write_text(json.dumps(values))
+    page = Page(ganaug.report(path).read_text("utf-8"))
+    assert "help: +2.3 points" in page.said
+    assert "New measure" in page.said
+    assert "What was tried" not in page.said
 
 
 def test_the_json_says_what_the_files_say(write):
