@@ -1,4 +1,5 @@
 import csv
+import functools
 import os
 from collections import Counter
 from pathlib import Path
@@ -8,14 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from ganaug import exporting
+from ganaug import exporting, measures
 from ganaug.bank import GeneratorBank
 from ganaug.data import open_folder, safe_stem
 from ganaug.errors import DataError, OutputError, RecipeError
 from ganaug.exporting import export
 from ganaug.gan.networks import Generator, NetworkShape
 from ganaug.manifest import Manifest
-from ganaug.recipe import Recipe
+from ganaug.recipe import Recipe, Screening
+from ganaug.screening import screen
 
 torch.set_num_threads(1)
 
@@ -314,3 +316,20 @@ def test_ratio_out_of_range(pets, bank, tmp_path, ratio):
 def test_an_unknown_link(pets, bank, tmp_path):
     with pytest.raises(RecipeError, match="'soft'; choose from"):
         export(bank, pets, tmp_path / "out", link="soft")
+
+
+def test_only_samples_that_pass_the_screening(pets, bank, tmp_path, monkeypatch):
+    monkeypatch.setattr(measures, "train_features", functools.partial(measures.train_features, steps=2))
+    settings = Screening(doubt=None, far=None, copies=None, redundant=1.0, judges=2, steps=2)
+    found = export(bank, pets, tmp_path / "out", ratio=5, seed=3, screening=settings, device="cpu")
+    kept = screen(bank, pets, {"cat": 30, "dog": 10}, settings=settings, seed=3, device="cpu")
+    written = {path: source for path, _, source in rows(tmp_path / "out")}
+    expected = {f"{kept.names[i]}/ganaug-3-{j:06d}.png" for i, indices in kept.kept.items() for j in indices}
+    assert {path for path, source in written.items() if source == "synthetic"} == expected
+    assert found.synthetic == len(expected)
+    assert found.short == kept.short
+    assert ("too few passed the screening" in str(found)) == bool(kept.short)
+    name = sorted(expected)[-1]
+    pixels = np.asarray(Image.open(tmp_path / "out" / name))
+    label, index = name.split("/")[0], int(name[-10:-4])
+    assert np.array_equal(pixels, bank.sample(label, 1, seed=3, start=index)[0].permute(1, 2, 0).numpy())

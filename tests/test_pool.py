@@ -167,3 +167,30 @@ def test_a_disk_that_fills_up_is_an_error(tiny_bank: GeneratorBank, tmp_path: Pa
 def test_counts_must_make_sense(tiny_bank: GeneratorBank, tmp_path: Path, counts: dict[int, int]) -> None:
     with pytest.raises(BankError, match="wanted counts of at least 1"):
         SamplePool.create(tiny_bank, counts, directory=tmp_path)
+
+
+def test_chosen_samples_and_soft_labels(tiny_bank: GeneratorBank, tmp_path: Path) -> None:
+    chosen = {0: np.array([5, 3, 100]), 2: np.array([70])}
+    soft = {0: np.eye(3, dtype=np.float32), 2: np.full((1, 3), 1 / 3, dtype=np.float32)}
+    pool = SamplePool.create(tiny_bank, {0: 5, 2: 2}, seed=3, directory=tmp_path, chosen=chosen, soft=soft)
+    for index, wanted in ((0, [5, 3, 100, 5, 3]), (2, [70, 70])):  # from the first again
+        expected = tiny_bank.sample_at(index, wanted, seed=3).permute(0, 2, 3, 1).numpy()
+        assert np.array_equal(pool.images(index), expected)
+    assert [pool.soft(0, j).argmax() for j in range(5)] == [0, 1, 2, 0, 1]
+    assert np.array_equal(pickle.loads(pickle.dumps(pool)).soft(2, 1), soft[2][0])
+    with pytest.raises(IndexError):
+        pool.soft(0, 5)
+    with pytest.raises(BankError, match="no samples are chosen of class 1"):
+        SamplePool.create(tiny_bank, {1: 5}, directory=tmp_path, chosen=chosen)
+
+
+def test_pools_of_other_samples_or_labels_are_kept_apart_and_mended(tiny_bank: GeneratorBank, tmp_path: Path) -> None:
+    soft = {0: np.eye(3, dtype=np.float32)}
+    options: list[dict[str, Any]] = [
+        {}, {"chosen": {0: [0, 1, 2]}}, {"chosen": {0: [0, 1, 3]}}, {"soft": soft}, {"soft": {0: 1 - soft[0]}},
+    ]  # fmt: skip
+    pools = [SamplePool.create(tiny_bank, {0: 3}, directory=tmp_path, **option) for option in options]
+    assert len({pool.folder for pool in pools}) == len(options)
+    damaged = pools[3].folder / "soft.f32"
+    damaged.write_bytes(b"")
+    assert SamplePool.create(tiny_bank, {0: 3}, directory=tmp_path, soft=soft).soft(0, 2).tolist() == [0, 0, 1]

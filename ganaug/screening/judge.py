@@ -14,7 +14,7 @@ from ganaug.classifier import probabilities, train_classifier
 from ganaug.data import LabelledImages
 from ganaug.errors import DataError
 
-__all__ = ["Judge", "folds_of", "train_judge"]
+__all__ = ["Judge", "fitted_temperature", "folds_of", "train_judge"]
 
 _COLDEST, _HOTTEST = 0.2, 20.0  # temperatures that are looked at
 _SMALLEST = 1e-30  # probability, so that its logarithm is finite
@@ -102,7 +102,8 @@ def folds_of(data: LabelledImages, count: int, seed: int) -> Tensor:
     first: dict[str, int] = {}
     for index, print_ in enumerate(data.fingerprints):
         folds[index] = folds[first.setdefault(print_, index)]
-    return folds.unique(return_inverse=True)[1]  # without parts that copies have left empty
+    numbered: Tensor = folds.unique(return_inverse=True)[1]  # without parts that copies have left empty
+    return numbered
 
 
 def fitted_temperature(logits: Tensor, labels: Tensor) -> float:

@@ -30,7 +30,7 @@ from ganaug.tasks import get_task
 __all__ = ["refuse_held_back", "screen", "screen_samples"]
 
 Say = Callable[[str], None]
-Counts = Union[int, Mapping[Union[str, int], int], None]
+Counts = Union[int, Mapping[str, int], Mapping[int, int], None]
 
 _DRAWN_AT_ONCE = 4 * CHUNK
 _EXAMPLES = 8  # dropped samples that are remembered, of each class and reason
@@ -151,15 +151,18 @@ def refuse_held_back(bank: GeneratorBank, data: LabelledImages) -> None:
 def _read(
     bank: GeneratorBank, data: Any, classes: Sequence[str] | None, raw: Any, on_bad: Literal["stop", "skip"]
 ) -> LabelledImages:
+    found: LabelledImages
     if not isinstance(data, LabelledImages):
         recipe = bank.recipe.replace({"data.colour": "grey" if bank.channels == 1 else "rgb"})
-        data = get_task(recipe.task).read(data, recipe, classes=classes, raw=raw, on_bad=on_bad, least=1)
+        found = get_task(recipe.task).read(data, recipe, classes=classes, raw=raw, on_bad=on_bad, least=1)
     elif classes is not None:
         raise DataError("classes= goes with images that are still to be read; these are, so leave it out")
+    else:
+        found = data
     wanted = (bank.channels, bank.resolution, bank.resolution)
-    if (got := tuple(data.images.shape[1:])) != wanted:
+    if (got := tuple(found.images.shape[1:])) != wanted:
         raise DataError(f"the images are {got} and the bank's {wanted}; read them like the bank's")
-    return data
+    return found
 
 
 def _wanted(bank: GeneratorBank, data: LabelledImages, counts: Counts) -> dict[int, int]:
