@@ -22,12 +22,16 @@ from ganaug.fitting import fit
 from ganaug.output import check_folder, make_folder, write_text
 from ganaug.pictures import save_picture
 from ganaug.recipe import load_recipe
+from ganaug.run_folder import keep_result
 from ganaug.workflow import preview
 
 __all__ = ["demo"]
 
 TRAINING = 20  # images a class that are trained on; the other digits are for the answer
 MINUTES = 1.2  # of fitting
+STEPS = 170  # of each classifier
+ARMS = {"augments": ["crop", "trivial"], "ratios": [0.5, 1.0], "schedules": ["constant"], "screened": [False]}
+"""Fewer than a comparison tries by default, so that all is done in three minutes."""
 
 
 def demo(out: str | Path = "ganaug-demo", *, exist_ok: bool = False, say: Callable[[str], None] = print) -> Path:
@@ -47,15 +51,16 @@ def demo(out: str | Path = "ganaug-demo", *, exist_ok: bool = False, say: Callab
     say("3/5 drawing what it makes")
     save_picture(preview(bank, data=train), folder / "preview.png")
     say("4/5 asking on held-back digits whether it helps a classifier")
-    comparison = compare(train, bank, test=test, ratios=(0.5, 1.0), seeds=3, steps=300, report=say)
+    comparison = compare(train, bank, test=test, settings=ARMS, seeds=2, steps=STEPS, report=say, progress=True)
     bank = comparison.apply_to(bank)
     bank.save(folder / "digits.ganaug")
+    keep_result(folder / "digits.ganaug", "comparison.json", comparison.to_dict())
     held = read_images(test, resolution=recipe.resolution, colour="grey")
     alone, _ = synthetic_only_accuracy(bank, held, steps=300, seed=0)
     say("5/5 wrapping the dataset and exporting the mixed set")
     batch = next(iter(DataLoader(GanAugmented(open_folder(train), bank, ratio=0.5), batch_size=8, collate_fn=list)))
     export(bank, train, folder / "mixed", ratio=0.5, exist_ok=exist_ok)
-    write_text(folder / "comparison.json", json.dumps(comparison.to_dict(), indent=2))
+    write_text(folder / "comparison.json", json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False))
     write_text(folder / "README.md", _report(bank, comparison, alone, len(batch), time.perf_counter() - began))
     say(comparison.summary)
     say(f"open {folder / 'README.md'} and {folder / 'preview.png'}")

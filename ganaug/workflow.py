@@ -28,6 +28,7 @@ from ganaug.output import check_file, check_folder, check_writable, make_folder,
 from ganaug.pictures import Panel, as_picture, draw_grid, save_picture
 from ganaug.planning import OnBad
 from ganaug.recipe import Recipe, load_recipe
+from ganaug.run_folder import keep_result
 from ganaug.tasks import get_task
 
 __all__ = ["RunResult", "bank_path", "check_bank_path", "preview", "run", "sample_to_folder"]
@@ -145,10 +146,12 @@ def run(
     bank.save(folder / "bank.ganaug")
     save_picture(preview(bank, data=source), folder / "preview.png")
     say("comparing with and without synthetic images")
-    comparison = compare(source, bank, classes=chosen, val=val, device=where, report=say)
+    cells = folder / "bank.run" / "cells"
+    comparison = compare(source, bank, classes=chosen, val=val, device=where, folder=cells, report=say, progress=True)
     bank = comparison.apply_to(bank)
     bank.save(folder / "bank.ganaug")
-    write_text(folder / "comparison.json", json.dumps(comparison.to_dict(), indent=2))
+    write_text(folder / "comparison.json", json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False))
+    keep_result(folder / "bank.ganaug", "comparison.json", comparison.to_dict())
     say(comparison.summary)
     exported = None
     if resolved.export is not None:

@@ -138,6 +138,8 @@ def _check_form(trainer: Any, source: Any, bank: Any, classes: Any) -> None:
             "compare(train_and_score, dataset, bank)"
         )
     if trainer is None:
+        if callable(source) and not hasattr(source, "__len__"):
+            raise DataError("a trainer was given, and no dataset for it; give compare(train_and_score, dataset, bank)")
         return
     if not callable(trainer):
         raise DataError(f"train_and_score is a {type(trainer).__name__}; wanted a function of (train, score, seed)")

@@ -1,0 +1,133 @@
+import pytest
+import torch
+
+from ganaug.evidence.arms import Arm, control_arms
+from ganaug.evidence.material import Samples, Stock, digest, mixed, samples_of, share_of, train_and_predict
+from ganaug.evidence.parts import Parts
+from ganaug.evidence.trials import Crew, ReferenceTrials
+from ganaug.recipe import Compare, Screening
+
+
+@pytest.fixture
+def stock(labelled):
+    """Images of 4 classes, 8, 4, 4 and 2 of them; synthetic ones that bear their class and number as pixels."""
+    whole = labelled(8, 1)
+    train = whole.subset([*range(8), *range(8, 12), *range(16, 20), 24, 25])
+    parts = Parts(train, labelled(2, 2), labelled(3, 3), "bank", "test")
+
+    def made(first):
+        rows = [torch.stack([torch.full((1, 16, 16), 10 * cls + n + first) for n in range(9)]) for cls in range(4)]
+        return tuple(images.to(torch.uint8) for images in rows)
+
+    soft = tuple(torch.full((9, 4), 0.1 * cls) for cls in range(4))
+    own = torch.eye(4)[train.labels] * 0.5
+    return Stock(parts, 7, Samples(made(0)), Samples(made(100), soft), own)
+
+
+def test_synthetic_images_come_after_the_real_ones_shared_out_by_class(stock):
+    real = stock.parts.train
+    images, labels, fading = mixed(stock, Arm("none", 0.5))
+    assert torch.equal(images[:18], real.images)
+    assert torch.equal(labels[:18], real.labels)
+    assert images[18:, 0, 0, 0].tolist() == [0, 1, 2, 3, 10, 11, 20, 21, 30]
+    assert labels[18:].tolist() == [0] * 4 + [1] * 2 + [2] * 2 + [3]
+    assert fading == 0
+    more = mixed(stock, Arm("none", 1.0, annealed=True, screened=True))
+    assert more[0][18:, 0, 0, 0].tolist() == [*range(100, 108), *range(110, 114), *range(120, 124), 130, 131]
+    assert more[2] == 18
+
+
+def test_real_images_alone_and_a_part_of_them(stock):
+    images, labels, fading = mixed(stock, Arm("none"))
+    assert images is stock.parts.train.images
+    assert (len(labels), fading) == (18, 0)
+    assert torch.bincount(mixed(stock, Arm("none", share=0.5))[1]).tolist() == [4, 2, 2, 1]
+    assert share_of(stock.parts.train, 0.25, 0).counts() == [2, 1, 1, 1]
+
+
+def test_soft_labels_are_the_judges_and_real_ones_are_smoothed(stock):
+    winner = Arm("none", 0.5, screened=True, soft=True)
+    _, targets, _ = mixed(stock, winner)
+    assert targets.shape == (27, 4)
+    assert targets[0].tolist() == pytest.approx([0.9625, 0.0125, 0.0125, 0.0125])
+    assert targets[18:, 0].tolist() == pytest.approx([0.0] * 4 + [0.1] * 2 + [0.2] * 2 + [0.3])
+    duplicated, shuffled = (mixed(stock, arm)[1] for arm in control_arms(winner))
+    assert duplicated[18].tolist() == pytest.approx([0.5, 0, 0, 0])  # the judge's word, not the label
+    assert sorted(shuffled[18:, 0].tolist()) == sorted(targets[18:, 0].tolist())
+    assert not torch.equal(shuffled, targets)
+
+
+def test_duplicates_are_real_images_each_as_often_as_any_other(stock):
+    real = stock.parts.train
+    images, labels, fading = mixed(stock, Arm("none", 2.0, annealed=True, control="duplicated"))
+    assert torch.equal(labels[18:].bincount(), 2 * real.labels.bincount())
+    assert fading == 36
+    for image in real.images:
+        assert (images == image).flatten(1).all(1).sum() == 3
+
+
+def test_shuffled_labels_are_those_of_the_winner_dealt_out_anew(stock):
+    arm = Arm("none", 1.0)
+    images, labels, _ = mixed(stock, arm)
+    others, dealt, _ = mixed(stock, control_arms(arm)[1])
+    assert torch.equal(images, others)
+    assert torch.equal(labels[:18], dealt[:18])
+    assert torch.equal(labels.bincount(), dealt.bincount())
+    assert (labels != dealt).sum() >= 5
+
+
+def test_each_seed_has_samples_of_its_own(make_bank):
+    bank = make_bank()
+    names = bank.class_names
+    runs = [samples_of(bank, names, [3, 2, 0], run, 5, None) for run in (0, 1)]
+    assert torch.equal(runs[1].images[0], bank.sample("cat", 3, seed=6))
+    assert not torch.equal(runs[0].images[0], runs[1].images[0])
+
+
+def test_screened_samples_are_taken_in_turn_and_repeated_where_too_few_passed(make_bank):
+    bank = make_bank(("cat", "dog", "owl"))
+    kept = {"cat": [4, 9, 11, 30], "dog": [2, 3, 5]}
+    screening = {"kept": kept, "soft": {"cat": [[0.1, 0.9]] * 3 + [[0.3, 0.7]], "dog": [], "owl": []}}
+    first, second = (samples_of(bank, ("cat", "dog"), [2, 2], run, 5, screening) for run in (0, 1))
+    assert torch.equal(first.images[0], bank.sample_at(0, [4, 9], seed=5))
+    assert torch.equal(second.images[0], bank.sample_at(0, [11, 30], seed=5))
+    assert torch.equal(second.images[1], bank.sample_at(1, [5, 2], seed=5))
+    assert second.soft[0].flatten().tolist() == pytest.approx([0.1, 0.9, 0.3, 0.7])
+    none = samples_of(bank, ("cat", "owl"), [2, 2], 0, 5, screening)
+    assert [len(images) for images in none.images] == [2, 0]  # nothing of the owl passed
+
+
+def test_a_cell_tells_of_both_parts_and_its_key_of_what_it_used(stock):
+    told = train_and_predict({(0, 0): stock}, (0, 0), Arm("none", 0.5), {"steps": 2, "batch": 8}, "cpu")
+    assert [len(told[part]) for part in ("choose", "score")] == [8, 12]
+    assert set(told["score"]) <= {"0", "1"}
+    plain, more, other = Arm("none", 0.5), Arm("none", 1.0), Arm("none", 0.5, screened=True)
+    assert len({stock.digest(arm) for arm in (Arm("none"), plain, more, other)}) == 4
+    assert digest(torch.zeros(2, 3)) != digest(torch.zeros(3, 2))
+
+
+def test_a_real_screening_is_made_once_and_kept(labelled, make_bank, tiny_recipe, tmp_path):
+    names = ("ant", "bee", "cow", "doe")
+    train = labelled(6, 1)
+    bank = make_bank(names, channels=1)
+    settings = Compare(ratios=(0.5,), screened=(True,), soft=(True,), splits=1, steps=2, batch=8)
+    screening = Screening(doubt=None, far=None, judges=2, steps=2)
+    parts = [Parts(train, labelled(2, 2), labelled(2, 3), "bank", "test")]
+
+    def ask():
+        trials = ReferenceTrials(
+            parts, settings, False, 0, Crew(torch.device("cpu"), tmp_path), [bank], screening=screening
+        )
+        winner = Arm("none", 0.5, screened=True, soft=True)
+        trials.run([(winner, (0, 0)), (winner, (0, 1)), (control_arms(winner)[0], (0, 0))], "score")
+        return trials
+
+    told = ask()._screenings()[0]
+    assert set(told["kept"]) == set(names)
+    assert all(len(kept) == 2 * 3 for kept in told["kept"].values())  # 2 seeds, and half of 6 for each
+    assert len(told["own"]) == 24
+    files = sorted(tmp_path.glob("*.json"))
+    stamps = [file.stat().st_mtime_ns for file in files]
+    assert len(files) == 4
+    ask()
+    assert [file.stat().st_mtime_ns for file in sorted(tmp_path.glob("*.json"))] == stamps
