@@ -185,6 +185,11 @@ class Compare(_Section):
     soft: tuple[bool, ...] = Field(
         (False,), min_length=1, description="screened images with their class as label, with the judge's word, or both"
     )
+    balanced: bool = Field(
+        True,
+        description="where classes are unequal in size: also bring every class up to the largest with synthetic "
+        "images, and judge by balanced accuracy",
+    )
     splits: int = Field(3, ge=1, le=20, description="times that a part is held back; 1 where val or test is given")
     seeds: int = Field(2, ge=2, le=100, description="trainings of each arm on each split")
     steps: int = Field(600, ge=1, le=1_000_000, description="optimiser steps of every classifier, the same in all arms")

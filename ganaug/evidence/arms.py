@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+
 from ganaug.classifier import check_augment
+from ganaug.ratios import level_up, share_out
 from ganaug.recipe import Compare
 
-__all__ = ["Arm", "Control", "classical_arms", "control_arms", "fewer_real", "ratio_name", "synthetic_arms"]
+__all__ = ["Arm", "Control", "classical_arms", "control_arms", "fewer_real", "ratio_name", "synthetic_arms", "unequal"]
+
+_UNEQUAL = 1.5  # times the images of the rarest class
 
 Control = Literal["duplicated", "shuffled"]
 
@@ -37,6 +43,8 @@ class Arm:
     """Whether the synthetic images were screened."""
     soft: bool = False
     """Whether what is added bears the screening judge's probabilities, not its class."""
+    balanced: bool = False
+    """Whether what is added goes to the rarest classes first, and not to all alike."""
     control: Control | None = None
     """Added in the place of synthetic images: "duplicated", real ones once more; "shuffled", synthetic ones whose
     labels have been dealt out anew."""
@@ -51,10 +59,21 @@ class Arm:
             words.append(f"{self.share:.0%} of the real images")
         if self.ratio:
             words.append(f"ratio {ratio_name(self.ratio)}")
-        told = {"annealed": self.annealed, "screened": self.screened, "soft labels": self.soft}
+        told = {
+            "rarest classes first": self.balanced,
+            "annealed": self.annealed,
+            "screened": self.screened,
+            "soft labels": self.soft,
+        }
         words += [word for word, so in told.items() if so]
         named = {"duplicated": "real duplicated", "shuffled": "labels shuffled"}
         return ", ".join([*words, *([named[self.control]] if self.control else [])])
+
+    def added(self, sizes: Sequence[int]) -> list[int]:
+        """How many images are added to classes of these sizes, as `GanAugmented` shares them out."""
+        share = level_up if self.balanced else share_out
+        counts: list[int] = share(round(self.ratio * sum(sizes)), np.asarray(sizes)).tolist()
+        return counts
 
     @property
     def key(self) -> dict[str, Any]:
@@ -79,16 +98,28 @@ def classical_arms(settings: Compare, flips: bool) -> list[Arm]:
     return [Arm(augment) for augment in found]
 
 
-def synthetic_arms(settings: Compare, augment: str) -> list[Arm]:
-    """Every ratio with every treatment, the plainest and the lowest ratio first: a tie goes to the earlier."""
+def unequal(sizes: Sequence[int]) -> bool:
+    """Whether some class has so many more images than another that the rare ones need care."""
+    return max(sizes) >= _UNEQUAL * min(sizes)
+
+
+def synthetic_arms(settings: Compare, augment: str, sizes: Sequence[int] = (1,)) -> list[Arm]:
+    """Every ratio with every treatment, the plainest and the lowest ratio first: a tie goes to the earlier.
+
+    Where `sizes`, the images of each class, are unequal, there are also arms that bring every class up to the largest.
+    """
     treatments = itertools.product(
         sorted(set(settings.screened)), sorted(set(settings.soft)), sorted(set(settings.schedules), reverse=True)
     )
-    return [
+    arms = [
         Arm(augment, ratio, schedule == "annealed", screened, soft)
         for screened, soft, schedule in _known(treatments)
         for ratio in sorted(set(settings.ratios))
     ]
+    if unequal(sizes) and settings.balanced:
+        level = (len(sizes) * max(sizes) - sum(sizes)) / sum(sizes)
+        arms += [Arm(augment, level, screened=screened, balanced=True) for screened in sorted(set(settings.screened))]
+    return arms
 
 
 def control_arms(winner: Arm) -> list[Arm]:
@@ -103,7 +134,7 @@ def fewer_real(baseline: Arm) -> list[Arm]:
 
 def ratio_name(ratio: float) -> str:
     """A ratio as people write it: 0.5, 2."""
-    return f"{ratio:g}"
+    return f"{ratio:.3g}"
 
 
 def _known(treatments: Any) -> list[tuple[bool, bool, str]]:

@@ -15,11 +15,14 @@ __all__ = ["fit_into", "trainings"]
 _JUDGING = 2.0  # a screening, in trainings of an arm: it trains the judge
 
 
-def trainings(settings: Compare, flips: bool) -> int:
-    """Trainings of the reference classifier that the protocol takes at the most."""
+def trainings(settings: Compare, flips: bool, synthetic: int | None = None) -> int:
+    """Trainings of the reference classifier that the protocol takes at the most.
+
+    `synthetic` is the number of arms with synthetic images, by default that for classes of equal size.
+    """
     rounds = settings.splits * settings.seeds
     classical = len(classical_arms(settings, flips))
-    running = len(synthetic_arms(settings, "none"))
+    running = len(synthetic_arms(settings, "none")) if synthetic is None else synthetic
     swept = 0
     for _ in range(rounds):
         swept += running

@@ -183,7 +183,7 @@ class _Comparing:
         train = read(source, self.bank, names, what="data", raw=raw, on_bad=on_bad)
         wanted = names if classes is not None else None
         held = {what: read(given, self.bank, wanted, what=what, on_bad=on_bad) for what, given in sets.items()}
-        several = len(self.classical()) > 1 or len(synthetic_arms(self.settings, "none")) > 1
+        several = len(self.classical()) > 1 or len(synthetic_arms(self.settings, "none", train.counts())) > 1
         parts = self._parts(train, held, several)
         screening = self.bank.recipe.screening or Screening()
         return ReferenceTrials(
@@ -254,7 +254,7 @@ class _Comparing:
         own = isinstance(trials, OwnTrials)
         keep_until = self._within_budget(trials, _OWN if own else self.classical()[0])
         assert self.crew.bar is not None
-        self.crew.bar.expect(trainings(self.settings, self.flips))
+        self.crew.bar.expect(trainings(self.settings, self.flips, len(trials.synthetic("none"))))
         classical = [_OWN] if own else self.classical()
         baselines, baseline = compete(trials, classical)
         if len(classical) > 1:
@@ -263,7 +263,7 @@ class _Comparing:
         if not trials.banks:
             self.say(f"refitting the recipe on the training part of {len(trials.parts)} splits")
         trials.prepare()
-        swept = sweep(trials, baseline, synthetic_arms(self.settings, baseline.augment), over=keep_until)
+        swept = sweep(trials, baseline, trials.synthetic(baseline.augment), over=keep_until)
         self.say(f"with synthetic images: {swept.winner.name}")
         final = meet(trials, baseline, swept.winner)
         few = min(trials.parts[0].train.counts()) < 2  # fewer of those cannot be had
@@ -325,6 +325,7 @@ class _Comparing:
         settings = {
             **told,
             "augment": final.baseline.augment,
+            "metric": "balanced accuracy" if trials.balanced else "accuracy",
             "learner": "your own trainer" if own else "ganaug's reference classifier, from scratch",
             "kimg": recipe.kimg if refitted and recipe is not None else self.bank.manifest.kimg,
             "seed": self.seed,
@@ -347,6 +348,7 @@ class _Comparing:
                 "scoring": len(part.score),
             },
             settings=settings,
+            class_sizes=tuple(part.train.counts()),
             notes=(*part.notes, *dict.fromkeys(trials.notes), *self.notes),
         )
 

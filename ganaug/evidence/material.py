@@ -23,7 +23,6 @@ from ganaug.data import LabelledImages, stratified_split
 from ganaug.evidence.arms import Arm
 from ganaug.evidence.parts import Parts
 from ganaug.fitting import fit
-from ganaug.ratios import share_out
 from ganaug.recipe import Screening
 from ganaug.screening import screen
 from ganaug.screening.judge import train_judge
@@ -88,7 +87,7 @@ def mixed(stock: Stock, arm: Arm) -> tuple[Tensor, Tensor, int]:
     real = share_of(stock.parts.train, arm.share, stock.seed)
     if arm.ratio == 0:
         return real.images, real.labels, 0
-    counts = share_out(round(arm.ratio * len(real)), np.asarray(real.counts())).tolist()
+    counts = arm.added(real.counts())
     images, labels, soft = _duplicates(stock, counts) if arm.control == "duplicated" else _drawn(stock, arm, counts)
     if arm.control == "shuffled":
         dealt = torch.randperm(len(labels), generator=torch.Generator().manual_seed(stock.seed))

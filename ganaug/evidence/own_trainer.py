@@ -21,7 +21,7 @@ from ganaug.data import LabelledImages
 from ganaug.dataset import GanAugmented
 from ganaug.errors import TrainingError
 from ganaug.evidence import material
-from ganaug.evidence.arms import Arm
+from ganaug.evidence.arms import Arm, synthetic_arms
 from ganaug.evidence.cells import Job
 from ganaug.evidence.parts import Parts
 from ganaug.evidence.protocol import Cell, Outcome, Part, Round
@@ -75,6 +75,15 @@ class OwnTrials:
         if not self.banks:
             assert self.recipe is not None
             self.banks = refitted(self.recipe, self.parts, self.crew)
+
+    @property
+    def balanced(self) -> bool:
+        """The score is the trainer's own."""
+        return False
+
+    def synthetic(self, augment: str) -> list[Arm]:
+        """As the protocol has it."""
+        return synthetic_arms(self.settings, augment)
 
     def run(self, cells: Sequence[Cell], part: Part) -> list[Outcome]:
         """As the protocol has it."""

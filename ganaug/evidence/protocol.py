@@ -53,7 +53,7 @@ class Outcome:
     """How one training did on the images of one part."""
 
     right: Numbers
-    """(images,) 1 where it was right, else 0; or one score."""
+    """(images,) 1 where it was right, else 0, weighted where every class counts the same; or one score."""
     by_class: Mapping[str, Numbers]
     """The same for each class's own images."""
 
@@ -78,6 +78,10 @@ class Trials(Protocol):
 
     def prepare(self) -> None:
         """Have the banks ready; called once, before any arm with synthetic images is run."""
+        ...
+
+    def synthetic(self, augment: str) -> list[Arm]:
+        """The arms with synthetic images."""
         ...
 
     def run(self, cells: Sequence[Cell], part: Part) -> list[Outcome]:

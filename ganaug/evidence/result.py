@@ -13,6 +13,7 @@ from rich.text import Text
 from ganaug.bank import GeneratorBank, Verdict
 from ganaug.evidence.arms import Arm
 from ganaug.evidence.statistics import Interval
+from ganaug.ratios import MAX_RATIO
 
 __all__ = ["ClassChange", "Comparison", "Contrast", "Met", "Tried"]
 
@@ -22,6 +23,7 @@ _ROLES = {
     "duplicated": "control: real repeated",
     "shuffled": "control: labels shuffled",
 }
+_TREATMENTS = ("augment", "ratio", "annealed", "screened", "soft", "balanced")
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ class Comparison:
     """How many were for training, choosing and scoring, in the first split."""
     settings: dict[str, Any]
     """What it was measured with."""
+    class_sizes: tuple[int, ...] = ()
+    """Training images of each class, in the first split."""
     notes: tuple[str, ...] = field(default=())
     """What a reader should know besides."""
     command: str = ""
@@ -169,7 +173,7 @@ class Comparison:
             **self.settings,
         }
         return Verdict(
-            ratio=self.ratio if self.helps else 0.0,
+            ratio=self._ratio_to_use() if self.helps else 0.0,
             annealed=self.helps and self.chosen.annealed,
             screened=self.helps and self.chosen.screened,
             soft=self.helps and self.chosen.soft,
@@ -184,6 +188,15 @@ class Comparison:
             measured=measured,
         )
 
+    def _ratio_to_use(self) -> float | dict[str, float]:
+        """The ratio, one a class where the rarest come first."""
+        if not self.chosen.balanced:
+            return self.ratio
+        sizes = self.class_sizes
+        added = self.chosen.added(sizes)
+        found = {n: min(MAX_RATIO, more / size) for n, more, size in zip(self.class_names, added, sizes, strict=True)}
+        return {name: round(ratio, 4) for name, ratio in found.items()}
+
     def apply_to(self, bank: GeneratorBank) -> GeneratorBank:
         """The bank with this verdict; save it to keep it."""
         return bank.with_verdict(self.verdict)
@@ -194,8 +207,9 @@ class Comparison:
         splits, seeds = self.settings["splits"], self.settings["seeds"]
         of_splits = f"{splits} splits x " if splits > 1 else ""
         change = (
-            f"accuracy {_percent(self.real_only.mean)} on real images alone, {_percent(self.with_synthetic.mean)} with "
-            f"synthetic ones ({self.chosen.name}): {_points(self.difference.mean)} points (95 % interval "
+            f"{self.metric} {_percent(self.real_only.mean)} on real images alone, "
+            f"{_percent(self.with_synthetic.mean)} with synthetic ones ({self.chosen.name}): "
+            f"{_points(self.difference.mean)} points (95 % interval "
             f"{_interval(self.difference)}, {of_splits}{seeds} seeds, {self.scored} images {_place(self.scored_on)})"
         )
         of = "This bank" if self.subject == "bank" else "This recipe"
@@ -209,6 +223,11 @@ class Comparison:
             "" if self.won or self.difference.low <= 0 else "; but real images alone did as well when arms were chosen"
         )
         return f'{of} {verb}: {change}{lost}; ratio="auto" will mix in nothing.'
+
+    @property
+    def metric(self) -> str:
+        """What is compared: accuracy, or balanced accuracy, in which every class counts the same."""
+        return str(self.settings.get("metric", "accuracy"))
 
     @property
     def scored(self) -> int:
@@ -230,12 +249,12 @@ class Comparison:
         splits = f"{self.settings['splits']} splits x " if self.settings["splits"] > 1 else ""
         count = f"{self.scored} images {_place(self.scored_on)}, mean of {splits}{self.settings['seeds']} seeds"
         table = Table(
-            title=f"{self.chosen.name}: accuracy on {count}",
+            title=f"{self.chosen.name}: {self.metric} on {count}",
             title_justify="left",
             caption="; ".join(self.notes) or None,
         )
         table.add_column("trained on")
-        for heading in ("accuracy", "synthetic gains", "95 % interval"):
+        for heading in (self.metric, "synthetic gains", "95 % interval"):
             table.add_column(heading, justify="right")
         for name, accuracy, gain, interval in self.rows():
             table.add_row(Text(name), accuracy, gain, interval)
@@ -266,7 +285,7 @@ class Comparison:
             "settings": self.settings,
             "class_names": list(self.class_names),
             "baselines": [_tried(one, ("augment",)) for one in self.baselines],
-            "sweep": [_tried(one, ("augment", "ratio", "annealed", "screened", "soft")) for one in self.sweep],
+            "sweep": [_tried(one, _TREATMENTS) for one in self.sweep],
             "chosen": {"name": self.chosen.name, **asdict(self.chosen)},
             "won_on_choosing": self.won,
             "final": [

@@ -12,13 +12,12 @@ import torch
 
 from ganaug.bank import GeneratorBank
 from ganaug.evidence import material
-from ganaug.evidence.arms import Arm
+from ganaug.evidence.arms import Arm, synthetic_arms, unequal
 from ganaug.evidence.cells import Job, run_jobs
 from ganaug.evidence.material import Samples, Stock, as_bank, digest, samples_of
 from ganaug.evidence.parts import Parts
 from ganaug.evidence.protocol import Cell, Outcome, Part, Round
 from ganaug.progress import CellBar
-from ganaug.ratios import share_out
 from ganaug.recipe import Compare, Recipe, Screening
 
 __all__ = ["Crew", "ReferenceTrials", "all_rounds", "refitted"]
@@ -109,6 +108,15 @@ class ReferenceTrials:
         """As the protocol has it."""
         return self.parts[0].choose is not None
 
+    @property
+    def balanced(self) -> bool:
+        """Whether every class counts the same in an accuracy, however many images it has."""
+        return self.settings.balanced and unequal(self.parts[0].train.counts())
+
+    def synthetic(self, augment: str) -> list[Arm]:
+        """As the protocol has it."""
+        return synthetic_arms(self.settings, augment, self.parts[0].train.counts())
+
     def run(self, cells: Sequence[Cell], part: Part) -> list[Outcome]:
         """As the protocol has it."""
         stocks = {place: self._stock(place, [arm for arm, at in cells if at == place]) for _, place in cells}
@@ -174,10 +182,9 @@ class ReferenceTrials:
         return self._samples[place, screened]
 
     def _most(self, split: int) -> list[int]:
-        """Samples of each class that the highest ratio takes."""
-        sizes = np.asarray(self.parts[split].train.counts())
-        shared = [share_out(round(ratio * int(sizes.sum())), sizes) for ratio in self.settings.ratios]
-        most: list[int] = np.max(shared, axis=0).tolist()
+        """Samples of each class that the arms take, the greediest of them."""
+        sizes = self.parts[split].train.counts()
+        most: list[int] = np.max([arm.added(sizes) for arm in self.synthetic("none")], axis=0).tolist()
         return most
 
     def _screenings(self) -> list[dict[str, Any]]:
@@ -206,4 +213,8 @@ class ReferenceTrials:
         assert held is not None
         right = np.array([float(digit) for digit in result[part]])
         labels = held.labels.numpy()
-        return Outcome(right, {name: right[labels == index] for index, name in enumerate(held.class_names)})
+        by_class = {name: right[labels == index] for index, name in enumerate(held.class_names)}
+        if self.balanced:
+            counts = np.bincount(labels, minlength=len(by_class))
+            right = right * (len(labels) / np.count_nonzero(counts) / np.maximum(counts, 1))[labels]
+        return Outcome(right, by_class)
