@@ -95,7 +95,7 @@ def headline(verdict: Verdict | None, comparison: Compared | None) -> Headline:
             'Until it is, ratio="auto" mixes in nothing. A comparison tells in one command.',
         )
     lede = comparison.summary if comparison is not None and comparison.summary else sentence(verdict.sentence)
-    change = f"{points(verdict.gain)} points of accuracy"
+    change = f"{points(verdict.gain)} points of {verdict.measured.get('metric', 'accuracy')}"
     if any(verdict.ratio.values()) if isinstance(verdict.ratio, dict) else verdict.ratio:
         return Headline("gain", "Helps", f"Synthetic images help: {change}.", lede)
     if verdict.high < 0:
@@ -235,7 +235,7 @@ def settings_rows(bank: GeneratorBank, comparison: Compared | None) -> list[tupl
     """How it was done, as terms and what they stand for."""
     manifest = bank.manifest
     rows = [
-        ("Fitted on", f"{len(manifest.train_fingerprints):,} images, for {manifest.kimg:.1f} thousand images shown"),
+        ("Fitted on", f"{len(manifest.train_fingerprints):,} images, for {manifest.kimg:,.4g} thousand images shown"),
         ("Held back from the fit", f"{len(manifest.held_back_fingerprints):,} images"),
         ("Images", f"{bank.resolution} px, {'grey' if bank.channels == 1 else 'colour'}"),
         ("Networks", "one pair for each class" if manifest.per_class else "one pair for all classes"),

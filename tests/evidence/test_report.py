@@ -224,6 +224,13 @@ def test_the_headline_obeys_the_verdict(write, found, word, said):
     assert json.loads(told.with_suffix(".json").read_text("utf-8"))["headline"]["word"] == word
 
 
+def test_the_headline_names_what_was_measured(write):
+    balanced = verdict().model_copy(update={"measured": {"metric": "balanced accuracy"}})
+    page = Page(ganaug.report(write(balanced, compare=False)).read_text("utf-8"))
+    assert "Synthetic images help: +2.3 points of balanced accuracy." in page.said
+    assert "Gain in balanced accuracy" in page.said
+
+
 def test_what_has_not_been_measured_is_named_with_its_command(write):
     path = write(compare=False, screen=False, measure=False, log=False)
     goal = ganaug.report(path)
