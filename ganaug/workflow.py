@@ -27,7 +27,7 @@ from ganaug.measures import nearest_images
 from ganaug.output import check_file, check_folder, check_writable, make_folder, write_text
 from ganaug.pictures import Panel, as_picture, draw_grid, save_picture
 from ganaug.planning import OnBad
-from ganaug.recipe import Recipe, load_recipe
+from ganaug.recipe import Compare, Recipe, load_recipe
 from ganaug.run_folder import keep_result
 from ganaug.tasks import get_task
 
@@ -147,7 +147,10 @@ def run(
     save_picture(preview(bank, data=source), folder / "preview.png")
     say("comparing with and without synthetic images")
     cells = folder / "bank.run" / "cells"
-    comparison = compare(source, bank, classes=chosen, val=val, device=where, folder=cells, report=say, progress=True)
+    comparison = compare(
+        source, bank, classes=chosen, val=val, settings=_arms(resolved.compare, split.held, say), device=where,
+        folder=cells, report=say, progress=True,
+    )  # fmt: skip
     bank = comparison.apply_to(bank)
     bank.save(folder / "bank.ganaug")
     write_text(folder / "comparison.json", json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False))
@@ -214,6 +217,21 @@ def _split(source: Path, recipe: Recipe, classes: Sequence[str] | None) -> _Spli
             f"{shared} images of {recipe.data.val} are among those of {source} too; give others as data.val"
         )
     return _Split(source, Path(recipe.data.val), data, held, places)
+
+
+def _arms(settings: Compare, held: LabelledImages, say: Say) -> dict[str, Any]:
+    """Changes to what is compared: a single arm where too few images are held back to choose on some of them."""
+    if min(held.counts()) > 1:
+        return {}
+    say("a class has one image held back, so there is nothing to choose on, and one way to mix is tried")
+    return {
+        "augments": settings.augments[-1:],
+        "ratios": sorted(settings.ratios)[len(settings.ratios) // 2 :][:1],
+        "schedules": settings.schedules[:1],
+        "screened": settings.screened[:1],
+        "soft": settings.soft[:1],
+        "balanced": False,
+    }
 
 
 def _check_later_steps(recipe: Recipe, folder: Path, classes: int, exist_ok: bool) -> None:

@@ -106,8 +106,14 @@ def tiny_recipe(monkeypatch: pytest.MonkeyPatch) -> Recipe:
             "reconstruction": {"share": 0.5},
             "snapshots": {"count": 2, "samples": 4},
             "compare": {
-                "augments": ["none"], "ratios": [0.5], "schedules": ["constant"], "screened": [False], "splits": 1,
-                "seeds": 2, "steps": 3,
+                "augments": ["none"],
+                "ratios": [0.5],
+                "schedules": ["constant"],
+                "screened": [False],
+                "balanced": False,
+                "splits": 1,
+                "seeds": 2,
+                "steps": 3,
             },
         }
     )
