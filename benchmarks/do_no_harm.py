@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--colour", default="auto", choices=("auto", "grey", "rgb"))
     parser.add_argument("--flip", action="store_true", help="a mirrored image keeps its class")
     parser.add_argument("--full", action="store_true", help="the whole default comparison, not the short one")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--cells", type=Path, help="a folder where finished trainings are kept, to go on from")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()

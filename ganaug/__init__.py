@@ -1,24 +1,26 @@
 r"""ganaug: conditional GANs trained on your own few images, mixed in with one line, only where it helps.
 
-    real dataset -> fit -> bank -> pool -> GanAugmented -> the user's trainer
-                            \-> compare (does it help?) -> verdict kept in the bank
+    real dataset -> fit -> bank -> pool -> screening -> GanAugmented -> the user's trainer
+                            \-> measure, compare (does it help?) -> verdict kept in the bank -> report
 
 The house, from the floor up; each part imports only from parts above it in this list:
 
     errors.py      GanaugError and its children: what was got, what was wanted, what to do
     recipe.py      what a recipe may say: typed, validated; YAML in, resolved YAML out
     output.py      where results are written, and never over what the user has
-    measures/      tensors only: features, kernel distance, coverage, nearest image, sharpness and spread
+    measures/      tensors only: features, kernel distance, precision, recall, density, coverage, copies, spread
     data/          real labelled images in: folders, CSV files and any user's dataset read below its transform
     gan/           tensors only: networks, losses, augmentation, EMA, the training step, the loop, its checkpoint
     tasks/         what is particular to a kind of label: how items are read, which networks, how samples are labelled
     bank.py        GeneratorBank: sample, save, load; manifest.py, what it says of itself
+    classifier.py  the reference classifier: judge of samples, learner of comparisons
     fitting.py     dataset + recipe -> bank; planning.py, what is settled before; run_folder.py, what tells how it went
     pool.py        bank -> samples on disk, memory-mapped
-    dataset.py     GanAugmented; ratios.py, how many samples of which class in which epoch; matching.py, whose classes
-                   are whose; batches.py, batches with a fixed real share
+    screening/     which samples are fit to train on: an out-of-fold judge, far ones, copies, redundant ones
+    dataset.py     GanAugmented; choosing.py, what ratio="auto" and screening mean; ratios.py, how many samples of
+                   which class in which epoch; matching.py, whose classes are whose; batches.py, a fixed real share
     adapters/      one file per library, imported only when used
-    evidence/      the paired comparison, its statistics, the reference classifier
+    evidence/      the paired comparison and its statistics, measures of samples, the report
     exporting.py   real and synthetic images on disk
     workflow.py    whole jobs: sample, preview, a whole recipe
     demonstration.py  all of it on real digits

@@ -16,6 +16,7 @@ from ganaug.data import open_folder, read_images
 from ganaug.dataset import GanAugmented
 from ganaug.errors import OutputError
 from ganaug.evidence.comparison import Comparison, compare
+from ganaug.evidence.report import report
 from ganaug.evidence.synthetic_only import synthetic_only_accuracy
 from ganaug.exporting import export
 from ganaug.fitting import fit
@@ -63,7 +64,8 @@ def demo(out: str | Path = "ganaug-demo", *, exist_ok: bool = False, say: Callab
     write_text(folder / "comparison.json", json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False))
     write_text(folder / "README.md", _report(bank, comparison, alone, len(batch), time.perf_counter() - began))
     say(comparison.summary)
-    say(f"open {folder / 'README.md'} and {folder / 'preview.png'}")
+    page = report(folder / "digits.ganaug", data=train)
+    say(f"open {folder / 'README.md'}, {folder / 'preview.png'} and {page}")
     return folder
 
 
@@ -112,6 +114,7 @@ Trained on synthetic digits alone, the same classifier reaches {alone:.1%}. The 
 | `preview.png` | synthetic beside nearest training images: is it only copying? |
 | `mixed/` | real and synthetic images together; `ganaug.csv` says which is which |
 | `comparison.json` | every figure of the comparison |
+| `digits.run/report.html` | all of it on one page |
 
 ## The same with your images
 

@@ -22,7 +22,10 @@ from ganaug.recipe import Recipe, load_recipe
 
 __all__ = ["RunFolder", "check_results", "keep_result"]
 
-_OURS = ("checkpoint-*.safetensors", "curves-*.png", "images.json", "log-*.csv", "recipe.yaml", "samples-*.png")
+_OURS = (
+    "checkpoint-*.safetensors", "comparison.json", "curves-*.png", "images.json", "log-*.csv", "measure.json",
+    "recipe.yaml", "report.html", "report.json", "samples-*.png", "screening.json",
+)  # fmt: skip
 _CURVES_EVERY = 20.0  # seconds; a drawing takes one, and snapshots may follow each other faster
 _MOST_ROWS = 100  # classes in a grid
 

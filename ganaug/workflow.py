@@ -20,6 +20,7 @@ from ganaug.data.folders import list_images
 from ganaug.errors import BankError, LeakError, OutputError
 from ganaug.evidence.comparison import Comparison, compare
 from ganaug.evidence.parts import hold_back, read
+from ganaug.evidence.report import report
 from ganaug.exporting import export
 from ganaug.fitting import fit
 from ganaug.gan.device import resolve_device
@@ -156,11 +157,16 @@ def run(
     write_text(folder / "comparison.json", json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False))
     keep_result(folder / "bank.ganaug", "comparison.json", comparison.to_dict())
     say(comparison.summary)
+    say(f"all of it on one page: {report(folder / 'bank.ganaug', data=source)}")
     exported = None
     if resolved.export is not None:
         exported = folder / resolved.export.out
         ratio = resolved.export.ratio
-        say(str(export(bank, source, exported, ratio=ratio, classes=chosen, seed=resolved.seed, exist_ok=exist_ok)))
+        written = export(
+            bank, source, exported, ratio=ratio, classes=chosen, seed=resolved.seed, exist_ok=exist_ok,
+            screening=resolved.screening or False, device=where,
+        )  # fmt: skip
+        say(str(written))
     trained = None
     if resolved.train is not None:
         say(f"training {resolved.train.model} at ratio {resolved.train.ratio}")

@@ -218,7 +218,7 @@ def test_a_bank_of_the_first_format_stays_loadable() -> None:
     assert bank.recipe.resolution == 16
     assert bank.verdict is not None
     assert bank.verdict.ratio == 0.5
-    assert not (bank.verdict.annealed or bank.verdict.screened or bank.verdict.soft)
+    assert not any((bank.verdict.annealed, bank.verdict.screened, bank.verdict.soft))
     assert (bank.manifest.format, bank.with_verdict(VERDICT).manifest.format) == (1, 2)
     middle = bank.sample("right", 3, seed=5)[:, 0, 8, 8].to(torch.int64)
     assert (middle - torch.tensor(OLD_PIXELS)).abs().max() <= 2  # other processors round otherwise

@@ -173,7 +173,8 @@ def test_compare_prints_and_keeps_its_verdict(fitted, ganaug_command):
     assert json.loads((fitted / "figures.json").read_text())["chosen"]["ratio"] == 0.5
     kept = json.loads((fitted / "cat-dog.run" / "comparison.json").read_text())
     assert kept["command"] == "ganaug compare cat-dog.ganaug --data . --seeds 2 --ratios 0.5 --out figures.json"
-    assert len(list((fitted / "cat-dog.run" / "cells").glob("*.json"))) == 9  # a refit, and 4 arms with 2 seeds
+    cells = list((fitted / "cat-dog.run" / "cells").glob("*.json"))
+    assert len(cells) == 1 + 2 * len(kept["final"])  # a refit, and each arm with 2 seeds
     assert "compare" in ended.err
     assert "figures.json exists already" in ganaug_command("compare", "cat-dog.ganaug", *options).complaint
     assert "verdict" in ganaug_command("inspect", "cat-dog.ganaug").out

@@ -146,13 +146,20 @@ def splits(data: LabelledImages, count: int, several: bool, seed: int) -> list[P
 def _split_apart(
     data: LabelledImages, share: float, seed: int, what: str, least: int = 2
 ) -> tuple[LabelledImages, LabelledImages]:
-    """The rest and the part held back, which has no copy of an image of the rest, nor two of one."""
+    """The rest and the part held back, which has no copy of an image of the rest, nor two of one.
+
+    Nor has the rest near-copies of what is held back, such as the same photograph re-encoded.
+    """
     distinct = _distinct(data)
     _need(distinct, least, what)
     _, indices = stratified_split(distinct.labels, share, seed)
     held = distinct.subset(indices)
     known = set(held.fingerprints)
-    return data.subset([index for index, print_ in enumerate(data.fingerprints) if print_ not in known]), held
+    rest = data.subset([index for index, print_ in enumerate(data.fingerprints) if print_ not in known])
+    near = {index for index, _ in near_copies(rest.perceptual, held.perceptual)}
+    rest = rest.subset([index for index in range(len(rest)) if index not in near])
+    _need(rest, 1, what)
+    return rest, held
 
 
 def _distinct(data: LabelledImages) -> LabelledImages:

@@ -3,8 +3,8 @@
 1. Classical augmentations of real images alone, on all splits and seeds. The strongest carries on.
 2. Synthetic images at every ratio and with every treatment, round by round (a split with a seed); after each round
    the worse half is dropped. Both stages look at the part for choosing alone.
-3. The best of stage 2, real images alone, and the controls meet the part for scoring, on all splits and seeds. What
-   was dropped never does, so nothing was chosen by what the answer comes from.
+3. The best of stage 2 and real images alone meet the part for scoring, on all splits and seeds; if there was a gain,
+   so do its controls. What was dropped never does, so nothing was chosen by what the answer comes from.
 
 Every arm is trained for as many steps, from the same start, on the same split.
 """
@@ -206,13 +206,22 @@ class Final:
 
 
 def meet(trials: Trials, baseline: Arm, winner: Arm) -> Final:
-    """Stage 3: the winner, real images alone and the controls on the part for scoring, in all rounds."""
-    arms = [baseline, winner, *control_arms(winner)]
+    """Stage 3: the winner and real images alone on the part for scoring, in all rounds; and if it gained, the controls.
+
+    What the controls might explain is a gain. Without one they would cost half of this stage and tell nothing.
+    """
+    final = Final(baseline, winner, _scored(trials, [baseline, winner]))
+    if final.mean(winner) <= final.mean(baseline):
+        return final
+    return Final(baseline, winner, {**final.outcomes, **_scored(trials, control_arms(winner))})
+
+
+def _scored(trials: Trials, arms: Sequence[Arm]) -> dict[Arm, dict[Round, Outcome]]:
     cells = [(arm, place) for place in trials.rounds for arm in arms]
     outcomes: dict[Arm, dict[Round, Outcome]] = {arm: {} for arm in arms}
     for (arm, place), outcome in zip(cells, trials.run(cells, "score"), strict=True):
         outcomes[arm][place] = outcome
-    return Final(baseline, winner, outcomes)
+    return outcomes
 
 
 def changes(final: Final, less: Arm, more: Arm, class_name: str | None = None) -> ClusteredInterval:

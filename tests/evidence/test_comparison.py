@@ -9,6 +9,7 @@ from PIL import Image
 from rich.console import Console
 
 import ganaug
+from ganaug.data import fingerprint, perceptual_print
 from ganaug.errors import DataError, GanaugError, LeakError, RecipeError, TrainingError
 from ganaug.evidence import material
 from ganaug.evidence.comparison import compare
@@ -127,24 +128,30 @@ def test_a_gain_that_the_choosing_part_did_not_see_is_no_ratio(marked, bank_of, 
 
 
 def test_the_arms(marked, bank_of, oracle):
-    trained = oracle(lambda ratio, seed: 0.5)
+    trained = oracle(lambda ratio, seed: 0.75 if ratio == 0.5 else 0.5)
     messages = []
     train = marked(6, 1)
     found = compare(
         train, bank_of(sevens), test=marked(4, 2), val=marked(4, 3), ratios=[2, 0.5], seeds=2, steps=9, batch=5, seed=7,
         report=messages.append, settings=PLAIN,
     )  # fmt: skip
-    # real alone twice for its contest, then both ratios with each seed, then two controls with each: none twice
-    assert [len(run["images"]) for run in trained] == [24, 24, 36, 72, 36, 72, 36, 36, 36, 36]
-    assert [run["seed"] for run in trained] == [7, 8, 7, 7, 8, 8, 7, 7, 8, 8]
+    # real alone twice for its contest, then both ratios with each seed, then two controls with each: none twice;
+    # and as there was a gain, a quarter and half of the real images
+    assert [len(run["images"]) for run in trained] == [24, 24, 36, 72, 36, 72, 36, 36, 36, 36, 8, 12, 8, 12]
+    assert [run["seed"] for run in trained] == [7, 8, 7, 7, 8, 8, 7, 7, 8, 8, 7, 7, 8, 8]
     assert {(run["steps"], run["batch"], run["classes"]) for run in trained} == {(9, 5, 4)}
     assert {run["augment"] for run in trained} == {"none"}
-    assert all(torch.equal(run["images"][:24], train.images) for run in trained)
+    assert all(torch.equal(run["images"][:24], train.images) for run in trained[:10])
     assert torch.bincount(trained[2]["labels"]).tolist() == [9] * 4
     assert torch.bincount(trained[3]["labels"]).tolist() == [18] * 4
     assert messages == ["with synthetic images: no augmentation, ratio 0.5"]
     assert [one.arm.ratio for one in found.sweep] == [0.5, 2]
     assert [met.role for met in found.final] == ["real only", "with synthetic", "duplicated", "shuffled"]
+    del trained[:]
+    oracle(lambda ratio, seed: 0.5)
+    lost = compare(train, bank_of(sevens), test=marked(4, 2), ratios=[2], seeds=2, steps=9, settings=PLAIN)
+    assert [met.role for met in lost.final] == ["real only", "with synthetic"]  # no gain for controls to explain
+    assert [contrast.name for contrast in lost.contrasts] == ["with synthetic - real only"]
 
 
 def test_the_strongest_augmentation_carries_the_sweep_and_annealed_images_fade(marked, bank_of, oracle, monkeypatch):
@@ -282,7 +289,7 @@ def test_minutes_decide_how_much_is_done(marked, bank_of, oracle, refits, monkey
 
 
 def test_a_comparison_that_was_stopped_goes_on(marked, bank_of, oracle, tmp_path):
-    trained = oracle(lambda ratio, seed: 0.5)
+    trained = oracle(lambda ratio, seed: 0.5 + 0.25 * (ratio > 0))
     arguments = {"test": marked(4, 2), "ratios": [1.0], "seeds": 2, "settings": PLAIN, "folder": tmp_path / "cells"}
     train = marked(4, 1)
 
@@ -298,11 +305,11 @@ def test_a_comparison_that_was_stopped_goes_on(marked, bank_of, oracle, tmp_path
     finally:
         material.predict = original
     found = compare(train, bank_of(sevens), **arguments)
-    assert len(trained) == 3 + 6  # of eight, two were finished
+    assert len(trained) == 3 + 10  # of twelve, four of them on fewer real images, two were finished
     assert compare(train, bank_of(sevens), **arguments) == found
-    assert len(trained) == 9
+    assert len(trained) == 13
     compare(marked(4, 5), bank_of(sevens), **arguments)  # other images: nothing is taken over
-    assert len(trained) == 17
+    assert len(trained) == 25
 
 
 def test_a_training_that_breaks_down_is_one_line(marked, bank_of, oracle):
@@ -345,6 +352,25 @@ def test_copies_of_training_images_are_not_held_back(labelled):
     assert not sets[1] & sets[2]
     assert parts.train.counts() == [2 * count for count in (8, 8, 8, 8)]  # copies of a training image still train
     assert parts.score.counts() == [2] * 4
+
+
+def test_near_copies_of_what_is_held_back_do_not_train(labelled):
+    data = labelled(12, 1)
+    darker = (data.images.float() * 0.95).byte()
+    both = torch.cat([data.images, darker])
+    doubled = dataclasses.replace(
+        data.subset([*range(48), *range(48)]),
+        images=both,
+        fingerprints=tuple(fingerprint(image) for image in both),
+        perceptual=tuple(perceptual_print(image) for image in both),
+    )
+    parts = hold_back(doubled, True, 0)
+    score = {doubled.fingerprints.index(print_) % 48 for print_ in parts.score.fingerprints}
+    choose = {doubled.fingerprints.index(print_) % 48 for print_ in parts.choose.fingerprints}
+    train = {doubled.fingerprints.index(print_) % 48 for print_ in parts.train.fingerprints}
+    assert not train & score
+    assert not train & choose
+    assert not choose & score
 
 
 def test_tiny_classes_give_a_third(labelled):

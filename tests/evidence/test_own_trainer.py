@@ -83,13 +83,14 @@ def test_controls_have_as_many_images(labelled, bank, refits):
 
     def train_and_score(train, score, seed):
         sizes.append((len(train), synthetic_share(train)))
-        return 0.5
+        return 0.5 + 0.1 * (synthetic_share(train) > 0)
 
     found = compare(train_and_score, Pictures(labelled(12, 1)), bank, ratios=[0.5], splits=1, seeds=2)
     n = found.images["training"]
     assert [met.role for met in found.final] == ["real only", "with synthetic", "duplicated", "shuffled"]
-    assert sizes == [(n, 0.0), (n + n // 2, 0.5), (n + n // 2, 0.0), (n + n // 2, 0.5)] * 2
-    assert not found.helps
+    more = n + n // 2
+    assert sizes[:8] == [(n, 0.0), (more, 0.5)] * 2 + [(more, 0.0), (more, 0.5)] * 2
+    assert all(size < n and share == 0 for size, share in sizes[8:])  # what a gain is worth in real images
 
 
 def test_shuffled_samples_bear_any_label(bank):
@@ -159,18 +160,16 @@ def test_what_was_finished_before_a_trainer_failed_is_not_trained_again(labelled
         calls.append(synthetic_share(train))
         if len(calls) == 3:
             raise ValueError("out of\npatience")
-        return 0.5
+        return 0.5 + 0.1 * (calls[-1] > 0)
 
     def ask():
         sets = {"test": Pictures(labelled(4, 2))}
         return compare(train_and_score, Pictures(labelled(4, 1)), bank, **sets, ratios=[1], seeds=2, folder=tmp_path)
 
-    with pytest.raises(
-        TrainingError, match=r"real duplicated \(split 1, seed 1\) failed with ValueError: out of patience"
-    ):
+    with pytest.raises(TrainingError, match=r"training \(split 1, seed 2\) failed with ValueError: out of patience"):
         ask()
     ask()
-    assert len(calls) == 3 + 6  # of eight cells two were finished
+    assert len(calls) == 3 + 10  # of twelve cells, four of them on fewer real images, two were finished
 
 
 def test_what_is_no_trainer_and_no_dataset(labelled, bank, tmp_path):
