@@ -12,8 +12,10 @@ import contextlib
 import hashlib
 import json
 import multiprocessing
+import os
 import pickle
 import signal
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -234,8 +236,17 @@ _shared: tuple[Any, ...] | None = None
 def _begin(packed: bytes) -> None:
     global _packed_shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one ends the others
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _packed_shared = packed
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its workers, and each keeps the pipe open that the others wait on."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _serve(packed: bytes) -> Any:

@@ -161,10 +161,11 @@ def test_running_jobs_may_end_after_the_deadline():
     assert sorted(job.key["i"] for job, _ in run) == [0, 1]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_ctrl_c_stops_the_workers_and_keeps_what_is_finished(tmp_path, traces, workers):
+def started(tmp_path, traces, workers):
+    """A program of its own with three jobs, one short and two long, once the first is kept and others run."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import signal, sys; sys.path.insert(0, sys.argv[1])\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored\n"
         "import jobs\nfrom pathlib import Path\nfrom ganaug.evidence.cells import Job, run_jobs\n"
         "if __name__ == '__main__':\n"
         "    todo = [Job({'n': n}, jobs.marked, (sys.argv[2], n, s)) for n, s in (('a', 0), ('b', 60), ('c', 60))]\n"
@@ -177,19 +178,31 @@ def test_ctrl_c_stops_the_workers_and_keeps_what_is_finished(tmp_path, traces, w
         [sys.executable, str(script), str(tests), str(traces), str(cells)],
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    wanted = 3 if workers else 2
+    end = time.monotonic() + 60
+    while len(runs(traces)) < (3 if workers else 2) or not list(cells.glob("*.json")):
+        assert time.monotonic() < end
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    return process, cells
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ctrl_c_stops_the_workers_and_keeps_what_is_finished(tmp_path, traces, workers):
+    process, cells = started(tmp_path, traces, workers)
     try:
-        end = time.monotonic() + 60
-        while len(runs(traces)) < wanted or not list(cells.glob("*.json")):
-            assert time.monotonic() < end
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
         _, error = process.communicate(timeout=20)  # until the last worker has closed its stderr
     finally:
         process.kill()
     assert error.rstrip().endswith("KeyboardInterrupt")
     assert error.count("Traceback") == 1, error
+    assert len(list(cells.glob("*.json"))) == 1
+
+
+def test_workers_end_with_a_program_that_is_killed(tmp_path, traces):
+    process, cells = started(tmp_path, traces, 2)
+    process.kill()
+    process.communicate(timeout=20)  # until the last worker has closed its stderr
     assert len(list(cells.glob("*.json"))) == 1
 
 
