@@ -318,8 +318,6 @@ class _Comparing:
         gains = [Contrast(name, *found, p_holm) for name, found, p_holm in contrasts(final)]
         if len(gains) == 1:
             self.notes.append("there was no gain for controls to explain, so none were trained")
-        elif gains[0].low > 0 and gains[1].low <= 0:
-            self.notes.append("real images repeated to the same count were not shown to do less")
         recipe = trials.recipe
         refitted = part.subject == "recipe" and recipe is not None
         own = isinstance(trials, OwnTrials)

@@ -217,7 +217,9 @@ class Comparison:
             worth = self.real_equivalent
             as_many = f"; as much as about {worth:.0f} more real images would bring" if worth else ""
             harm = f"; worse for {', '.join(self.harmed)}" if self.harmed else ""
-            return f"{of} helps: {change}{as_many}{harm}."
+            rival = next((c for c in self.contrasts if c.name.endswith("duplicated")), None)
+            as_well = "" if rival is None or rival.low > 0 else "; repeating real images was not shown to do less"
+            return f"{of} helps: {change}{as_many}{harm}{as_well}."
         verb = "harms" if self.difference.high < 0 else "is not shown to help"
         lost = (
             "" if self.won or self.difference.low <= 0 else "; but real images alone did as well when arms were chosen"

@@ -26,6 +26,8 @@ def test_levelling_helps_the_rare_class_and_the_verdict_says_so_class_by_class(f
     assert few_does.counts() == [30, 30, 30, 2]
     assert found.chosen.balanced
     assert found.summary.startswith("This bank helps: balanced accuracy ")
+    rival = next(contrast for contrast in found.contrasts if contrast.name.endswith("duplicated"))
+    assert ("repeating real images was not shown to do less" in found.summary) == (rival.low <= 0)
     assert found.verdict.ratio == {"ant": 0, "bee": 0, "cow": 0, "doe": 14}
     assert found.changes[3].low > 0
     assert [one.arm.ratio for one in found.sweep] == [0.1, pytest.approx(28 / 92)]
