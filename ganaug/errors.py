@@ -15,6 +15,7 @@ __all__ = [
     "DeviceError",
     "GanaugError",
     "LeakError",
+    "LostProcessError",
     "MissingExtraError",
     "OutputError",
     "RecipeError",
@@ -53,6 +54,10 @@ class OutputError(GanaugError):
 
 class TrainingError(GanaugError):
     """A fit could not go on."""
+
+
+class LostProcessError(TrainingError):
+    """Another process of the same fit has ended, and what it said is the reason."""
 
 
 class MissingExtraError(GanaugError, ImportError):

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ganaug.gan.seeding import drawn
+
 __all__ = ["augment", "mirror_half"]
 
 
@@ -29,13 +31,19 @@ def augment(images: Tensor, policy: Sequence[str], generator: torch.Generator | 
 
 def mirror_half(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Each of `images` NCHW mirrored left to right with probability 1/2."""
-    mirrored = torch.rand(len(images), generator=generator) < 0.5
+    mirrored = drawn(lambda count: torch.rand(count, generator=generator), len(images), generator) < 0.5
     return torch.where(mirrored.to(images.device)[:, None, None, None], images.flip(3), images)
 
 
 def _uniform(images: Tensor, generator: torch.Generator | None) -> Tensor:
-    drawn = torch.rand(len(images), 1, 1, 1, generator=generator)  # on the CPU: the same draws on every device
-    return drawn.to(images.device)
+    # on the CPU: the same draws on every device
+    rows = drawn(lambda count: torch.rand(count, 1, 1, 1, generator=generator), len(images), generator)
+    return rows.to(images.device)
+
+
+def _places(images: Tensor, most: int, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+    """Whole numbers from 0 to `most` for each image, (N, *shape), on the CPU."""
+    return drawn(lambda count: torch.randint(0, most + 1, (count, *shape), generator=generator), len(images), generator)
 
 
 def _colour(images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -51,8 +59,8 @@ def _translation(images: Tensor, generator: torch.Generator | None) -> Tensor:
     count, _, height, width = images.shape
     reach_y, reach_x = height // 8, width // 8
     padded = functional.pad(images, (reach_x, reach_x, reach_y, reach_y))
-    dy = torch.randint(0, 2 * reach_y + 1, (count, 1, 1), generator=generator)
-    dx = torch.randint(0, 2 * reach_x + 1, (count, 1, 1), generator=generator)
+    dy = _places(images, 2 * reach_y, (1, 1), generator)
+    dx = _places(images, 2 * reach_x, (1, 1), generator)
     rows = (dy + torch.arange(height)[None, :, None]).to(images.device)
     columns = (dx + torch.arange(width)[None, None, :]).to(images.device)
     items = torch.arange(count, device=images.device)[:, None, None]
@@ -60,9 +68,9 @@ def _translation(images: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 def _cutout(images: Tensor, generator: torch.Generator | None) -> Tensor:
-    count, _, height, width = images.shape
-    centre_y = torch.randint(0, height + 1, (count, 1), generator=generator)
-    centre_x = torch.randint(0, width + 1, (count, 1), generator=generator)
+    _, _, height, width = images.shape
+    centre_y = _places(images, height, (1,), generator)
+    centre_x = _places(images, width, (1,), generator)
     hidden_y = (torch.arange(height) - centre_y + 0.5).abs() < height / 4
     hidden_x = (torch.arange(width) - centre_x + 0.5).abs() < width / 4
     kept = ~(hidden_y[:, :, None] & hidden_x[:, None, :])

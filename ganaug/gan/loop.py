@@ -16,6 +16,7 @@ from ganaug.gan.average import copy_codes, recompute_norms
 from ganaug.gan.checkpoint import read_checkpoint, restore_trainer, trainer_tensors, write_checkpoint
 from ganaug.gan.networks import Generator, NetworkShape
 from ganaug.gan.precision import half_pays
+from ganaug.gan.processes import Processes
 from ganaug.gan.seeding import seeded
 from ganaug.gan.step import Batch, Trainer
 from ganaug.recipe import Recipe, budget_steps
@@ -74,6 +75,8 @@ class Fit:
     checkpoint: Path | None = None
     resume: bool = False
     half: bool | None = None
+    processes: Processes = field(default_factory=Processes)
+    """All make the same fit of the same images; the first examines it, keeps its files and calls back."""
     on_step: Callable[[int, int], None] = lambda step, steps: None
     on_snapshot: Callable[[Snapshot, Generator], None] = lambda snapshot, generator: None
     history: list[Snapshot] = field(default_factory=list)
@@ -95,7 +98,8 @@ class Fit:
             logged = trainer.step(batches.draw(), trainer.steps / steps)
             for name, value in logged.items():
                 sums[name] = sums.get(name, torch.zeros(2)) + torch.stack([value.float().cpu(), torch.ones(())])
-            self.on_step(trainer.steps, steps)
+            if self.processes.first:
+                self.on_step(trainer.steps, steps)
             if trainer.steps in marks:
                 self.seconds = self._seconds_before + time.perf_counter() - began
                 if not self._look(trainer, {name: float(total / count) for name, (total, count) in sums.items()}):
@@ -109,7 +113,7 @@ class Fit:
 
     def _begin(self) -> tuple[Trainer, BalancedBatches]:
         with seeded(self.seed, self.device):
-            trainer = Trainer(self.recipe, self.shape, self.device, self._half())
+            trainer = Trainer(self.recipe, self.shape, self.device, self._half(), processes=self.processes)
         trainer.random.manual_seed(self.seed)
         batches = BalancedBatches(
             self.images,
@@ -123,10 +127,22 @@ class Fit:
             trainer.generator.code_counts.copy_(batches.counts.clamp_max(self.shape.codes))
         if self.resume and self.checkpoint and self.checkpoint.exists():
             self._restore(trainer, batches)
+        self._agree(trainer)
         return trainer, batches
 
+    def _agree(self, trainer: Trainer) -> None:
+        """Start all processes from the same weights, whatever their machines make of a seed."""
+        starts = self.processes.gathered(trainer.steps)
+        if len(set(starts)) > 1:
+            raise TrainingError(
+                f"the processes of this fit would go on from different steps ({min(starts)} to {max(starts)}); give an "
+                "--out on a disk that all machines share"
+            )
+        for network in (trainer.generator, trainer.discriminator, trainer.encoder, trainer.average):
+            self.processes.share(network.state_dict().values())
+
     def _half(self) -> bool:
-        return half_pays(self.device) if self.half is None else self.half
+        return self.processes.told(lambda: half_pays(self.device)) if self.half is None else self.half
 
     def _look(self, trainer: Trainer, signals: dict[str, float]) -> bool:
         """Score the averaged generator, keep it if it is the best; False if training has broken down."""
@@ -138,7 +154,7 @@ class Fit:
                 )
             return False  # what the best snapshot had learned is kept
         self._settle(trainer)
-        score, measures = self.evaluate(trainer.average)
+        score, measures = self.processes.told(lambda: self.evaluate(trainer.average))
         kimg = trainer.steps * self.recipe.gan.batch / 1000
         snapshot = Snapshot(trainer.steps, kimg, self.seconds, score, measures | signals)
         if not self.history or score > max(past.score for past in self.history):
@@ -146,7 +162,8 @@ class Fit:
                 name: tensor.detach().to("cpu", copy=True) for name, tensor in trainer.average.state_dict().items()
             }
         self.history.append(snapshot)
-        self.on_snapshot(snapshot, trainer.average)
+        if self.processes.first:
+            self.on_snapshot(snapshot, trainer.average)
         return True
 
     def _settle(self, trainer: Trainer) -> None:
@@ -159,7 +176,7 @@ class Fit:
         recompute_norms(trainer.average, noise.to(self.device), labels.to(self.device))
 
     def _save(self, trainer: Trainer, batches: BalancedBatches) -> None:
-        if self.checkpoint is None:
+        if self.checkpoint is None or not self.processes.first:
             return
         tensors = trainer_tensors(trainer) | {"batches": batches.random.get_state()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
@@ -191,11 +208,17 @@ class Fit:
 
 
 def seconds_per_step(
-    recipe: Recipe, shape: NetworkShape, device: torch.device, images: Tensor, labels: Tensor
+    recipe: Recipe,
+    shape: NetworkShape,
+    device: torch.device,
+    images: Tensor,
+    labels: Tensor,
+    processes: Processes | None = None,
 ) -> float:
     """Mean seconds of a step over the whole budget, measured on a trainer that is thrown away."""
+    processes = processes or Processes()
     with seeded(0, device):
-        trainer = Trainer(recipe, shape, device, half_pays(device))
+        trainer = Trainer(recipe, shape, device, half_pays(device), processes=processes)
     batches = BalancedBatches(
         images,
         labels,
@@ -207,11 +230,12 @@ def seconds_per_step(
     share = recipe.reconstruction.share
     phases = [(weight, progress) for weight, progress in ((share, 0.0), (1 - share, (1 + share) / 2)) if weight > 0]
     total = 0.0
+    trainer.random.manual_seed(0)  # the same in all processes
     for weight, progress in phases:
         trainer.step(batches.draw(), progress)  # the first step prepares the kernels
         blocks = [_block_seconds(trainer, batches, progress, recipe.gan.penalty_every) for _ in range(3)]
         total += weight * min(blocks)  # what else the machine does slows some of them, and will not go on for ever
-    return total
+    return processes.told(lambda: total)
 
 
 def _block_seconds(trainer: Trainer, batches: BalancedBatches, progress: float, steps: int) -> float:

@@ -64,15 +64,16 @@ def lecam(real: Tensor, fake: Tensor, real_average: Tensor, fake_average: Tensor
     return functional.relu(real - fake_average).square().mean() + functional.relu(real_average - fake).square().mean()
 
 
-def mode_seeking(images: Tensor, noise: Tensor) -> Tensor:
+def mode_seeking(images: Tensor, noise: Tensor, over_all: Callable[[Tensor], Tensor] = lambda mean: mean) -> Tensor:
     """Inverse of how far images move with their noise (Mao et al. 2019, 1903.05628, equation 4).
 
     `images` NCHW and `noise` (N, latent_dim) hold pairs of one class: rows i and i + N/2. Mean absolute distances.
+    `over_all` makes of this batch's mean that of all batches that are trained on at once.
     """
     first, second = images.chunk(2)
     apart = (first - second).abs().flatten(1).mean(1)
     noise_apart = (noise[: len(first)] - noise[len(first) :]).abs().mean(1)
-    return 1 / ((apart / noise_apart).mean() + 1e-5)
+    return 1 / (over_all((apart / noise_apart).mean()) + 1e-5)
 
 
 def reconstruction(images: Tensor, targets: Tensor) -> Tensor:

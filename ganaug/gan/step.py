@@ -17,6 +17,8 @@ from ganaug.gan import losses
 from ganaug.gan.augment import augment, mirror_half
 from ganaug.gan.average import update_average
 from ganaug.gan.networks import Discriminators, Encoder, Generator, NetworkShape
+from ganaug.gan.processes import Processes, join_norms
+from ganaug.gan.seeding import SharedGenerator, drawn
 from ganaug.recipe import Recipe
 
 __all__ = ["Batch", "Trainer"]
@@ -54,8 +56,9 @@ class Trainer:
     shape: NetworkShape
     device: torch.device
     half: bool = False
-    random: torch.Generator = field(default_factory=torch.Generator)
+    random: SharedGenerator = field(default_factory=SharedGenerator)
     steps: int = 0
+    processes: Processes = field(default_factory=Processes)
 
     def __post_init__(self) -> None:
         recipe, device = self.recipe, self.device
@@ -68,9 +71,17 @@ class Trainer:
         self.discriminator_optimizer = _adam(self.discriminator, recipe.gan.discriminator_lr)
         self.encoder_optimizer = _adam(self.encoder, recipe.gan.reconstruction_lr)
         self.logit_averages = torch.zeros(2, device=device)  # of real and of synthetic, for LeCam
+        self.random.processes = self.processes
+        if self.processes.size > 1:
+            for network in (self.generator, self.encoder):
+                join_norms(network, self.processes)
 
     def step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Train on one batch; returns detached scalars to log. `progress` in [0, 1) is the budget's share spent."""
+        """Train on one batch; returns detached scalars to log. `progress` in [0, 1) is the budget's share spent.
+
+        All processes are given the same batch, work on their rows of it, and return the same.
+        """
+        batch = Batch(*map(self.processes.mine, (batch.images, batch.labels, batch.slots)))
         real = batch.images.to(self.device, torch.float32).div(127.5).sub(1)
         if self.recipe.data.horizontal_flip:
             real = mirror_half(real, self.random)
@@ -82,6 +93,9 @@ class Trainer:
         # Short fits need a young average: the decay grows with the steps taken, up to the recipe's.
         update_average(self.average, self.generator, min(self.recipe.gan.ema, (1 + self.steps) / (10 + self.steps)))
         self.steps += 1
+        if self.processes.size > 1:
+            means = self.processes.mean(torch.stack([value.float() for value in logged.values()]))
+            logged = dict(zip(logged, means, strict=True))
         return logged
 
     def _reconstruct(self, real: Tensor, labels: Tensor, slots: Tensor, phase: float) -> dict[str, Tensor]:
@@ -91,10 +105,10 @@ class Trainer:
         with self._autocast():
             mean, log_variance = self.encoder(real, labels)
             rebuilt = self.generator.decode(self._drawn(mean, log_variance), labels)
-        self.generator.remember(labels, slots, mean, log_variance)
+        self._remember(labels, slots, mean, log_variance)
         error, kl = losses.reconstruction(rebuilt, real), losses.kl_divergence(mean, log_variance)
         loss = error + self.recipe.reconstruction.kl * kl
-        _descend(loss, self.generator_optimizer, self.encoder_optimizer)
+        self._descend(loss, self.generator_optimizer, self.encoder_optimizer)
         return {"reconstruction": error.detach(), "kl": kl.detach()}
 
     def _play(self, real: Tensor, labels: Tensor, slots: Tensor, progress: float) -> dict[str, Tensor]:
@@ -122,7 +136,7 @@ class Trainer:
             if not rebuilt:
                 return _Fakes(self.generator(noise, pair_labels, strength), pair_labels, strength, 0, noise)
             mean, log_variance = self.encoder(real[:rebuilt], labels[:rebuilt])
-            self.generator.remember(labels[:rebuilt], slots[:rebuilt], mean, log_variance)
+            self._remember(labels[:rebuilt], slots[:rebuilt], mean, log_variance)
             codes = torch.cat([self._drawn(mean, log_variance), self.generator.place(noise, pair_labels)])
             all_labels = torch.cat([labels[:rebuilt], pair_labels])
             images = self.generator.decode(codes, all_labels, strength)
@@ -141,7 +155,7 @@ class Trainer:
                 _halves(classes, members)[0], labels.repeat(members)
             )
         if gan.lecam:
-            means = torch.stack([real_logits.mean(), fake_logits.mean()]).detach()
+            means = self.processes.mean(torch.stack([real_logits.mean(), fake_logits.mean()]).detach())
             self.logit_averages.lerp_(means, 0.01 if self.logit_averages.any() else 1.0)
             loss = loss + gan.lecam * losses.lecam(real_logits, fake_logits, *self.logit_averages)
         if self.steps % gan.penalty_every == 0:
@@ -149,7 +163,7 @@ class Trainer:
                 if gamma:
                     judge = _bind(self._judge, image_labels, fakes.strength)
                     loss = loss + gan.penalty_every * losses.gradient_penalty(judge, images, gamma)
-        _descend(loss, self.discriminator_optimizer)
+        self._descend(loss, self.discriminator_optimizer)
         return {
             "discriminator": loss.detach(),
             "real_sign": real_logits.detach().sign().mean(),
@@ -172,15 +186,17 @@ class Trainer:
         self.discriminator.requires_grad_(True)
         logged = {"generator": adversarial.detach()}
         if gan.mode_seeking:
-            loss = loss + gan.mode_seeking * losses.mode_seeking(fakes.images[fakes.rebuilt :], fakes.noise)
+            loss = loss + gan.mode_seeking * losses.mode_seeking(
+                fakes.images[fakes.rebuilt :], fakes.noise, self.processes.mean
+            )
         if fakes.kl is None:
-            _descend(loss, self.generator_optimizer)
+            self._descend(loss, self.generator_optimizer)
             return logged
         error = losses.reconstruction(fakes.images[: fakes.rebuilt], real[: fakes.rebuilt])
         kept = self.recipe.reconstruction
         # A value a pixel, as an adversarial loss is: the two then weigh alike at every size of image.
         loss = loss + kept.weight * (error + kept.kl * fakes.kl) / real[0].numel()
-        _descend(loss, self.generator_optimizer, self.encoder_optimizer)
+        self._descend(loss, self.generator_optimizer, self.encoder_optimizer)
         return logged | {"reconstruction": error.detach(), "kl": fakes.kl.detach()}
 
     def _keeps_reconstruction(self) -> bool:
@@ -192,7 +208,20 @@ class Trainer:
         return judged
 
     def _noise(self, count: int) -> Tensor:
-        return torch.randn(count, self.shape.latent_dim, generator=self.random).to(self.device)
+        latent = self.shape.latent_dim
+        return drawn(lambda rows: torch.randn(rows, latent, generator=self.random), count, self.random).to(self.device)
+
+    def _remember(self, labels: Tensor, slots: Tensor, mean: Tensor, log_variance: Tensor) -> None:
+        """Keep the codes of all processes' real images."""
+        self.generator.remember(*map(self.processes.rows, (labels, slots, mean, log_variance)))
+
+    def _descend(self, loss: Tensor, *optimizers: Adam) -> None:
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.processes.average_gradients(p for optimizer in optimizers for p in optimizer.param_groups[0]["params"])
+        for optimizer in optimizers:
+            optimizer.step()
 
     def _drawn(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         return mean + (0.5 * log_variance).exp() * self._noise(len(mean))
@@ -208,14 +237,6 @@ def _adam(network: nn.Module, rate: float) -> Adam:
 def _set_rate(optimizer: Adam, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
-
-
-def _descend(loss: Tensor, *optimizers: Adam) -> None:
-    for optimizer in optimizers:
-        optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    for optimizer in optimizers:
-        optimizer.step()
 
 
 def _cooled(phase: float) -> float:

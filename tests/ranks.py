@@ -1,0 +1,97 @@
+"""What a process of a group does in a test; a spawned process can import it."""
+
+import itertools
+
+import torch
+from torch import distributed
+
+from ganaug.gan.loop import Fit
+from ganaug.gan.networks import NetworkShape
+from ganaug.gan.processes import Group, Processes
+from ganaug.gan.step import Batch, Trainer
+from ganaug.recipe import load_recipe
+
+CPU = torch.device("cpu")
+SHAPE = NetworkShape(16, 3, 2, latent_dim=8, generator_channels=8, discriminator_channels=8, max_channels=16, codes=4)
+CHANGES = [
+    {},
+    {"gan.loss": "hinge", "gan.lecam": 0.3, "gan.mode_seeking": 0.1, "data.horizontal_flip": True},
+    {"gan.loss": "relativistic", "gan.r2": 1.0, "gan.penalty_every": 1, "networks.discriminators": 2},
+    {"reconstruction.share": 0, "gan.class_ramp": [0.2, 0.9]},
+]
+
+
+def some_images(count=40):
+    random = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 3, 16, 16), dtype=torch.uint8, generator=random), torch.arange(count) % 2
+
+
+def trained(changes, processes=None, steps=6):
+    """Weights by name, and what each step logged."""
+    torch.manual_seed(0)
+    recipe = load_recipe({"resolution": 16, "kimg": 1}).replace(changes)
+    trainer = Trainer(recipe, SHAPE, CPU, processes=processes or Processes())
+    trainer.random.manual_seed(0)
+    images, labels = some_images(16)
+    batch = Batch(images, labels, torch.arange(16) // 2 % 4)
+    logged = [trainer.step(batch, step / steps) for step in range(steps)]
+    networks = {"generator": trainer.generator, "average": trainer.average, "judge": trainer.discriminator}
+    networks |= {"encoder": trainer.encoder}
+    weights = {f"{name}.{key}": t for name, n in networks.items() for key, t in n.state_dict().items()}
+    return weights | {"logits": trainer.logit_averages, "random": trainer.random.get_state()}, logged
+
+
+def fitted(folder, processes=None, on_step=lambda step, steps: None, resume=False):
+    """The generator that a short fit keeps, its history, and how often it was examined here."""
+    images, labels = some_images()
+    counter = itertools.count(1)
+    fit = Fit(
+        images=images,
+        labels=labels,
+        recipe=load_recipe({"resolution": 16, "gan": {"batch": 8}, "snapshots": {"count": 4}, "kimg": 0.096}),
+        shape=SHAPE,
+        device=CPU,
+        kimg=0.096,
+        evaluate=lambda generator: (float(next(counter)), {}),
+        half=False,
+        checkpoint=folder / "checkpoint.safetensors",
+        processes=processes or Processes(),
+        on_step=on_step,
+        resume=resume,
+    )
+    return fit.run().state_dict(), [(s.step, s.score, s.measures) for s in fit.history], next(counter) - 1
+
+
+def in_group(rank, size, folder, work, arguments):
+    """Runs `work(*arguments, processes=...)` and leaves what it returns in `folder`."""
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size)
+    torch.save(work(*arguments, processes=Group(CPU)), folder / f"{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def all_trained(processes=None):
+    return [trained(changes, processes) for changes in CHANGES]
+
+
+def collected(processes):
+    """Each of what a group brings together."""
+    rank = processes.rank
+    values = torch.tensor([1.0 + rank, 10.0], requires_grad=True)
+    mean = processes.mean(values)
+    (mean.square().sum() * (rank + 1)).backward()
+    parameter = torch.nn.Parameter(torch.zeros(2, 3, 4, 4).contiguous(memory_format=torch.channels_last))
+    parameter.grad = torch.arange(96.0).view(2, 3, 4, 4).contiguous(memory_format=torch.channels_last) * (1 + rank)
+    processes.average_gradients([parameter, torch.nn.Parameter(torch.zeros(3))])
+    shared = torch.full((2, 3, 4, 4), float(rank)).contiguous(memory_format=torch.channels_last)
+    processes.share([shared, torch.tensor(rank)])
+    every = torch.arange(6).view(6, 1)
+    return {
+        "mean": mean.detach(),
+        "gradient": values.grad,
+        "parameter": parameter.grad,
+        "shared": shared,
+        "rows": processes.rows(processes.mine(every)),
+        "told": processes.told(lambda: {"rank": rank}),
+        "gathered": processes.gathered(f"rank {rank}"),
+    }
