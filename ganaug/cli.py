@@ -159,6 +159,7 @@ def inspect(
         "held back": f"{len(manifest.held_back_fingerprints)} images",
         "scores": ", ".join(f"{name} {value:.3f}" for name, value in manifest.scores.items()),
         "made": f"{manifest.created} by {versions}",
+        "events": "; ".join(f"{event.part}: {event.told}" for event in manifest.events) or "none",
         "verdict": manifest.verdict.sentence if manifest.verdict else "none yet; ask with: ganaug compare",
     }
     for name, value in rows.items():

@@ -20,9 +20,9 @@ from ganaug.bank import GeneratorBank, Manifest
 from ganaug.data import LabelledImages
 from ganaug.gan.loop import Fit, Snapshot
 from ganaug.gan.networks import Generator, NetworkShape
+from ganaug.manifest import Happening
 from ganaug.planning import OnBad, Plan, RecipeLike, enough_memory, plan_fit
 from ganaug.progress import Bar
-from ganaug.recipe import budget_steps
 from ganaug.tasks import get_task
 
 __all__ = ["fit", "fit_plan"]
@@ -95,8 +95,8 @@ def fit_plan(plan: Plan, *, held_back: Sequence[str] | LabelledImages = (), prog
     finally:
         if plan.run is not None:
             plan.run.discard()
-    histories = [history for _, history in fits]
-    return GeneratorBank(_manifest(plan, parts[0].shape, histories, held_back), [generator for generator, _ in fits])
+    manifest = _manifest(plan, parts, [part_fit for _, part_fit in fits], held_back)
+    return GeneratorBank(manifest, [generator for generator, _ in fits])
 
 
 @dataclass(frozen=True)
@@ -135,22 +135,35 @@ class _Examiner:
     judge: measures.FeatureNetwork
     labels: Tensor = field(init=False)
     noise: Tensor = field(init=False)
+    asked: Tensor | None = field(init=False)
+    """The judge's numbers of the classes asked for; None where it knows no classes."""
 
     def __post_init__(self) -> None:
         random = torch.Generator().manual_seed(self.plan.recipe.seed + 3)  # Fit uses the three before
         self.labels = torch.arange(len(self.part.classes)).repeat_interleave(self.plan.recipe.snapshots.samples)
         self.noise = torch.randn(len(self.labels), self.part.shape.latent_dim, generator=random)
+        several = len(self.plan.data.class_names) > 1
+        self.asked = self.labels + (self.part.index if self.plan.recipe.per_class else 0) if several else None
         self.real_features = self.judge.features(self.part.images)
 
     def score(self, generator: Generator) -> tuple[float, dict[str, float]]:
         """One number to choose a snapshot by, and what is worth logging."""
         synthetic = _images(generator, self.noise, self.labels)
-        found = measures.fidelity(self.real_features, self.part.labels, self.judge.features(synthetic), self.labels)
+        features = self.judge.features(synthetic)
+        found = measures.fidelity(self.real_features, self.part.labels, features, self.labels)
+        spreads = self._ratios(measures.spread, synthetic)
+        seen: dict[str, float] = {}
+        if self.asked is not None:
+            wrong = float((self.judge.classes(features) != self.asked).float().mean())
+            seen = {"confusion": wrong / (1 - 1 / len(self.plan.data.class_names))}  # 1: as by chance
         return found.score, {
             "coverage": found.coverage,
             "kernel_distance": found.kernel_distance,
-            "spread_ratio": self._ratio(measures.spread, synthetic),
-            "sharpness_ratio": self._ratio(measures.sharpness, synthetic),
+            "spread_ratio": _mean(spreads),
+            "sharpness_ratio": _mean(self._ratios(measures.sharpness, synthetic)),
+            "least_coverage": min(found.class_coverage),
+            "least_spread": min(spreads),
+            **seen,
         }
 
     def synthetic(self, generator: Generator) -> dict[str, Tensor]:
@@ -163,23 +176,27 @@ class _Examiner:
         """As many real ones."""
         return {name: self.part.images[self.part.labels == i][:_SHOWN] for i, name in enumerate(self.part.classes)}
 
-    def _ratio(self, measure: Callable[[Tensor], float], synthetic: Tensor) -> float:
-        """Mean over classes of a measure of the synthetic images by that of the real ones."""
-        ratios = [
+    def _ratios(self, measure: Callable[[Tensor], float], synthetic: Tensor) -> list[float]:
+        """For each class, a measure of the synthetic images by that of the real ones."""
+        return [
             measure(synthetic[self.labels == i]) / max(1e-6, measure(self.part.images[self.part.labels == i]))
             for i in range(len(self.part.classes))
         ]
-        return sum(ratios) / len(ratios)
 
 
-def _fit_part(plan: Plan, part: _Part, count: int, examiner: _Examiner, bar: Bar) -> tuple[Generator, list[Snapshot]]:
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _fit_part(plan: Plan, part: _Part, count: int, examiner: _Examiner, bar: Bar) -> tuple[Generator, Fit]:
     assert plan.recipe.kimg is not None
     kimg = plan.recipe.kimg / count
 
     def on_snapshot(snapshot: Snapshot, generator: Generator) -> None:
         bar.score(snapshot.score)
         if plan.run is not None:
-            plan.run.record(part.name, part_fit.history, examiner.synthetic(generator), examiner.real())
+            synthetic = examiner.synthetic(generator)
+            plan.run.record(part.name, part_fit.history, synthetic, examiner.real(), part_fit.events)
 
     part_fit = Fit(
         images=part.images,
@@ -194,19 +211,13 @@ def _fit_part(plan: Plan, part: _Part, count: int, examiner: _Examiner, bar: Bar
         resume=plan.goes_on,
         on_step=lambda step, steps: bar.move((part.index + step / steps) / count),
         on_snapshot=on_snapshot,
+        on_event=lambda event: warnings.warn(f"training: {event.told}", stacklevel=2),
     )
     generator = part_fit.run()
-    last = part_fit.history[-1]
-    if last.step < budget_steps(kimg, plan.recipe.gan.batch):
-        warnings.warn(
-            f"training broke down after {last.kimg:.1f} kimg (a loss is not a number), so the best snapshot before "
-            "that is kept; lower gan.generator_lr and gan.discriminator_lr",
-            stacklevel=2,
-        )
     bar.skip_to((part.index + 1) / count)
     if plan.run is not None:
-        plan.run.draw(part.name, part_fit.history)
-    return generator, part_fit.history
+        plan.run.draw(part.name, part_fit.history, part_fit.events)
+    return generator, part_fit
 
 
 @torch.no_grad()
@@ -222,26 +233,31 @@ def _images(generator: Generator, noise: Tensor, labels: Tensor, chunk: int = 64
 
 def _manifest(
     plan: Plan,
-    shape: NetworkShape,
-    histories: Sequence[Sequence[Snapshot]],
+    parts: Sequence[_Part],
+    fits: Sequence[Fit],
     held_back: Sequence[str] | LabelledImages,
 ) -> Manifest:
     if isinstance(held_back, LabelledImages):
         exact, near = held_back.fingerprints, held_back.perceptual
     else:
         exact, near = tuple(held_back), ()
-    best = [max(history, key=lambda snapshot: snapshot.score) for history in histories]
+    best = [max(part_fit.history, key=lambda snapshot: snapshot.score) for part_fit in fits]
     names = ("score", "coverage", "kernel_distance", "spread_ratio", "sharpness_ratio")
     rows = [{"score": snapshot.score, **snapshot.measures} for snapshot in best]
     return Manifest(
         task=plan.recipe.task,
         class_names=plan.data.class_names,
         label_numbers=plan.data.label_numbers,
-        shape=shape.to_dict(),
+        shape=parts[0].shape.to_dict(),
         per_class=plan.recipe.per_class,
         recipe=plan.recipe.model_dump(mode="json"),
         kimg=sum(snapshot.kimg for snapshot in best),
-        scores={name: sum(row[name] for row in rows) / len(rows) for name in names},
+        scores={name: _mean([row[name] for row in rows]) for name in names},
+        events=tuple(
+            Happening(part=part.name, kimg=event.kimg, kind=event.kind, told=event.told)
+            for part, part_fit in zip(parts, fits, strict=True)
+            for event in part_fit.events
+        ),
         versions={"ganaug": ganaug.__version__, "torch": torch.__version__, "python": platform.python_version()},
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         train_fingerprints=plan.data.fingerprints,

@@ -6,9 +6,9 @@ from typing import Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["FORMAT", "Manifest", "Verdict"]
+__all__ = ["FORMAT", "Happening", "Manifest", "Verdict"]
 
-FORMAT = 2  # of the file; raise it when an older ganaug could no longer read what this one writes
+FORMAT = 3  # of the file; raise it when an older ganaug could no longer read what this one writes
 
 
 class Verdict(BaseModel):
@@ -58,6 +58,17 @@ class Verdict(BaseModel):
         )
 
 
+class Happening(BaseModel):
+    """Something that went wrong while a part was fitted, and what was done about it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    part: str = Field(description="the pair of networks: all, or class-N")
+    kimg: float
+    kind: str = Field(description="broken, collapse, confusion, overfitting or stopped")
+    told: str = Field(description="one line for a person")
+
+
 class Manifest(BaseModel):
     """What a bank says of itself."""
 
@@ -72,6 +83,7 @@ class Manifest(BaseModel):
     recipe: dict[str, Any] = Field(description="as resolved")
     kimg: float
     scores: dict[str, float]
+    events: tuple[Happening, ...] = Field(default=(), description="in the order in which they happened")
     versions: dict[str, str]
     created: str
     train_fingerprints: tuple[str, ...]

@@ -47,9 +47,13 @@ def draw_grid(panels: Sequence[Panel], *, columns: int = 8, least: int = 64) -> 
 
 
 def draw_curves(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, horizontal: str, mark: float | None = None
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    horizontal: str,
+    mark: float | None = None,
+    events: Sequence[tuple[float, str]] = (),
 ) -> Image.Image:
-    """One small chart for each of `curves` (name to x and y); a dashed line at `mark`."""
+    """One small chart for each of `curves` (name to x and y); a dashed line at `mark`, a dotted one for each event."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -62,6 +66,10 @@ def draw_curves(
         axes.plot(xs, ys, color="#2563a8", linewidth=1.6, marker="o", markersize=3)
         if mark is not None:
             axes.axvline(mark, color="#b45309", linestyle="--", linewidth=1)
+        across = axes.get_xaxis_transform()  # x in the data, y from the bottom to the top of the chart
+        for place, kind in events:
+            axes.axvline(place, color="#b91c1c", linestyle=":", linewidth=1)
+            axes.text(place, 0.98, kind, rotation=90, va="top", ha="right", fontsize=6, transform=across)
         axes.set_title(name, fontsize=10)
         axes.set_xlabel(horizontal, fontsize=8)
         axes.tick_params(labelsize=8)

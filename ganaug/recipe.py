@@ -21,6 +21,7 @@ __all__ = [
     "Data",
     "Export",
     "Gan",
+    "Monitor",
     "Networks",
     "Recipe",
     "Reconstruction",
@@ -128,6 +129,36 @@ class Snapshots(_Section):
 
     count: int = Field(10, ge=1, le=1000, description="snapshots over the whole fit; the best-scoring one is kept")
     samples: int = Field(50, ge=4, le=10_000, description="synthetic images a class that a snapshot is scored on")
+
+
+class Monitor(_Section):
+    """What a fit does about itself when it goes wrong."""
+
+    retries: int = Field(
+        3,
+        ge=0,
+        le=100,
+        description="returns to the last good snapshot, with gentler settings, after a collapse, a confusion of "
+        "classes or a loss that is not a number; 0: the fit ends there",
+    )
+    patience: Share | None = Field(
+        0.4, description="part of the budget without any improvement after which a fit ends; null: it never does"
+    )
+    sign_target: float = Field(
+        0.6, ge=-1, le=1, description="mean sign of the discriminator on real images that augmentation steers towards"
+    )
+    augment_least: Share = Field(
+        1.0, description="least probability of each part of gan.augment for each image; 1: every image, always"
+    )
+    augment_most: float = Field(
+        2.0, ge=0, le=2, description="the most; what is above 1 is the probability of a second round of all parts"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Monitor:
+        if self.augment_least > self.augment_most:
+            raise ValueError("augment_least must not be above augment_most; lower it, or raise augment_most")
+        return self
 
 
 class Screening(_Section):
@@ -238,6 +269,7 @@ class Recipe(_Section):
     reconstruction: Reconstruction = Reconstruction()
     gan: Gan = Gan()
     snapshots: Snapshots = Snapshots()
+    monitor: Monitor = Monitor()
     screening: Screening | None = Field(
         None, description="null: samples are not screened, unless a comparison or the user says so"
     )

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from ganaug.data import LabelledImages
 from ganaug.errors import DataError, OutputError
-from ganaug.gan.loop import Snapshot
+from ganaug.gan.monitor import Event, Snapshot
 from ganaug.output import MARK, check_folder, make_folder, write_text
 from ganaug.pictures import draw_curves, draw_grid, save_picture
 from ganaug.recipe import Recipe, load_recipe
@@ -85,7 +86,12 @@ class RunFolder:
         return self.path / f"checkpoint-{name}.safetensors"
 
     def record(
-        self, name: str, history: Sequence[Snapshot], synthetic: Mapping[str, Tensor], real: Mapping[str, Tensor]
+        self,
+        name: str,
+        history: Sequence[Snapshot],
+        synthetic: Mapping[str, Tensor],
+        real: Mapping[str, Tensor],
+        events: Sequence[Event] = (),
     ) -> None:
         """Write the grid of the last snapshot and the log of all; both mappings are class to NCHW uint8."""
         last, rows = history[-1], list(real)[:_MOST_ROWS]
@@ -94,19 +100,22 @@ class RunFolder:
             (f"synthetic, {last.kimg:.1f} kimg", {row: synthetic[row] for row in rows}),
         ]
         save_picture(draw_grid(panels), self.path / f"samples-{name}-{last.step:06d}.png")
-        write_text(self.path / f"log-{name}.csv", _log(history))
+        write_text(self.path / f"log-{name}.csv", _log(history, events))
         if time.monotonic() - self._drawn > _CURVES_EVERY:
-            self.draw(name, history)
+            self.draw(name, history, events)
 
-    def draw(self, name: str, history: Sequence[Snapshot]) -> None:
-        """Draw the curves of all that was measured."""
+    def draw(self, name: str, history: Sequence[Snapshot], events: Sequence[Event] = ()) -> None:
+        """Write the log and draw the curves of all that was measured, with what went wrong marked on them."""
+        write_text(self.path / f"log-{name}.csv", _log(history, events))  # an event may have followed the last snapshot
         self._drawn = time.monotonic()
         best = max(history, key=lambda snapshot: snapshot.score)
         curves = {"score (the best is kept)": ([s.kimg for s in history], [s.score for s in history])}
         for measure in _measures(history):
             seen = [s for s in history if measure in s.measures]
             curves[measure.replace("_", " ")] = ([s.kimg for s in seen], [s.measures[measure] for s in seen])
-        save_picture(draw_curves(curves, horizontal="kimg", mark=best.kimg), self.path / f"curves-{name}.png")
+        marked = [(event.kimg, event.kind) for event in events]
+        picture = draw_curves(curves, horizontal="kimg", mark=best.kimg, events=marked)
+        save_picture(picture, self.path / f"curves-{name}.png")
 
     def _remove(self) -> None:
         try:
@@ -147,14 +156,22 @@ def _told(data: LabelledImages) -> dict[str, Any]:
     return {"classes": dict(zip(data.class_names, data.counts(), strict=True)), "digest": digest[:32]}
 
 
-def _log(history: Sequence[Snapshot]) -> str:
-    """A CSV of a row for each snapshot."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, ["step", "kimg", "seconds", "score", *_measures(history)], restval="")
+def _log(history: Sequence[Snapshot], events: Sequence[Event]) -> str:
+    """A CSV of a row for each snapshot; what happened since the one before is in the column `events`, if anything did.
+
+    What happened after the last snapshot is in its row.
+    """
+    text, last = io.StringIO(newline=""), 0
+    names = ["step", "kimg", "seconds", "score", *_measures(history)]
+    writer = csv.DictWriter(text, [*names, "events"] if events else names, restval="", extrasaction="ignore")
     writer.writeheader()
     for snapshot in history:
-        told = {"step": snapshot.step, "kimg": snapshot.kimg, "seconds": round(snapshot.seconds, 2)}
-        writer.writerow({**told, "score": snapshot.score, **snapshot.measures})
+        until = math.inf if snapshot is history[-1] else snapshot.step
+        row: dict[str, Any] = {"step": snapshot.step, "kimg": snapshot.kimg, "seconds": round(snapshot.seconds, 2)}
+        row |= {"score": snapshot.score, **snapshot.measures}
+        row["events"] = "; ".join(event.told for event in events if last < event.step <= until)
+        writer.writerow(row)
+        last = snapshot.step
     return text.getvalue()
 
 

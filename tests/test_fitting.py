@@ -258,16 +258,20 @@ def nan_from(step):
 
 def test_a_fit_that_breaks_down_at_once_leaves_nothing(image_folder, tiny_recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "step", nan_from(1))
-    with pytest.raises(TrainingError, match="not a number"):
+    with pytest.warns(UserWarning, match="1 of 3"), pytest.raises(TrainingError, match="not a number"):
         quiet(image_folder, tiny_recipe, run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_fit_that_breaks_down_later_keeps_its_best_and_warns(image_folder, tiny_recipe, monkeypatch):
+def test_a_fit_that_breaks_down_later_keeps_its_best_and_warns(image_folder, tiny_recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "step", nan_from(3))
-    with pytest.warns(UserWarning, match="broke down"):
-        bank = quiet(image_folder, tiny_recipe)
+    with pytest.warns(UserWarning, match="not a number .* the best snapshot is kept"):
+        bank = quiet(image_folder, tiny_recipe, run_dir=tmp_path / "run")
     assert bank.manifest.kimg == 0.032
+    (event,) = bank.manifest.events
+    assert (event.part, event.kind, event.kimg) == ("all", "broken", 0.064)
+    (row,) = csv.DictReader((tmp_path / "run" / "log-all.csv").open())
+    assert row["events"] == event.told
 
 
 def test_running_out_of_memory_says_what_to_lower(image_folder, tiny_recipe, monkeypatch):

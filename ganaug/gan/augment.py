@@ -17,16 +17,29 @@ from ganaug.gan.seeding import drawn
 __all__ = ["augment", "mirror_half"]
 
 
-def augment(images: Tensor, policy: Sequence[str], generator: torch.Generator | None = None) -> Tensor:
+def augment(
+    images: Tensor, policy: Sequence[str], generator: torch.Generator | None = None, strength: float = 1.0
+) -> Tensor:
     """`images` NCHW float in [-1, 1] changed by each part of `policy`, a different draw for each image.
 
     colour: brightness +-0.25, saturation x[0.5, 1.5], contrast x[0.75, 1.25], half of the paper's, for at full strength
     the generator learns the changes too; translation: up to 1/8 of the side, zeros
     moving in; cutout: a square of half the side set to zero. Values may leave [-1, 1].
+
+    `strength` in [0, 2]: below 1 each part changes each image with that probability (2006.06676, section 2.2); above
+    1 all parts change all images, and then once more each with the probability that is left.
     """
-    for part in policy:
-        images = _PARTS[part](images, generator)
+    for start in (0.0, 1.0):
+        probability = min(1.0, strength - start)
+        for part in policy if probability > 0 else ():
+            changed = _PARTS[part](images, generator)
+            images = changed if probability == 1 else _chosen(changed, images, probability, generator)
     return images
+
+
+def _chosen(changed: Tensor, images: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
+    """Each image of `changed` with `probability`, else that of `images`."""
+    return torch.where(_uniform(images, generator) < probability, changed, images)
 
 
 def mirror_half(images: Tensor, generator: torch.Generator | None = None) -> Tensor:

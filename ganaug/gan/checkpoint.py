@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from ganaug.errors import TrainingError
 from ganaug.gan.step import Trainer
 
-__all__ = ["read_checkpoint", "restore_trainer", "trainer_tensors", "write_checkpoint"]
+__all__ = ["below", "read_checkpoint", "restore_trainer", "trainer_tensors", "write_checkpoint"]
 
 _NETWORKS = ("generator", "discriminator", "encoder", "average")
 _OPTIMIZERS = ("generator_optimizer", "discriminator_optimizer", "encoder_optimizer")
@@ -42,9 +42,9 @@ def restore_trainer(trainer: Trainer, tensors: Mapping[str, Tensor], steps: int)
     trainer.logit_averages = tensors["logit_averages"].to(trainer.device)
     trainer.random.set_state(tensors["random"])
     for name in _NETWORKS:
-        getattr(trainer, name).load_state_dict(_below(tensors, f"{name}/"))
+        getattr(trainer, name).load_state_dict(below(tensors, f"{name}/"))
     for name in _OPTIMIZERS:
-        _restore_optimizer(getattr(trainer, name), _below(tensors, f"{name}/"))
+        _restore_optimizer(getattr(trainer, name), below(tensors, f"{name}/"))
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
@@ -70,7 +70,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from error
 
 
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those of `tensors` whose name starts with `prefix`, by the rest of it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -9,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganaug.errors import TrainingError
 from ganaug.gan.average import copy_codes, recompute_norms
-from ganaug.gan.checkpoint import read_checkpoint, restore_trainer, trainer_tensors, write_checkpoint
+from ganaug.gan.checkpoint import below, read_checkpoint, restore_trainer, trainer_tensors, write_checkpoint
+from ganaug.gan.monitor import Event, Monitor, Snapshot, Trouble, is_good
 from ganaug.gan.networks import Generator, NetworkShape
 from ganaug.gan.precision import half_pays
 from ganaug.gan.processes import Processes
@@ -22,19 +24,6 @@ from ganaug.gan.step import Batch, Trainer
 from ganaug.recipe import Recipe, budget_steps
 
 __all__ = ["BalancedBatches", "Fit", "Snapshot", "seconds_per_step"]
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What one look at the generator said."""
-
-    step: int
-    kimg: float
-    seconds: float
-    score: float
-    """The higher the better; the snapshot with the highest is kept."""
-    measures: dict[str, float]
-    """What the score was made of, and the training's own signals, averaged since the last snapshot."""
 
 
 class BalancedBatches:
@@ -79,33 +68,43 @@ class Fit:
     """All make the same fit of the same images; the first examines it, keeps its files and calls back."""
     on_step: Callable[[int, int], None] = lambda step, steps: None
     on_snapshot: Callable[[Snapshot, Generator], None] = lambda snapshot, generator: None
+    on_event: Callable[[Event], None] = lambda event: None
     history: list[Snapshot] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
+    good: dict[str, Tensor] = field(default_factory=dict)
+    """All tensors of the trainer at the last good snapshot, on the CPU; at first those of its beginning."""
+    good_step: int = 0
     seconds: float = 0.0
 
     def run(self) -> Generator:
         """Train, and return the averaged generator of the best snapshot, on the CPU in evaluation mode.
 
         Raises:
-            TrainingError: a loss is not a number any more and there is no snapshot to fall back on.
+            TrainingError: a loss is not a number, gentler settings did not mend it, and there is no snapshot to fall
+                back on.
         """
         trainer, batches = self._begin()
         steps = budget_steps(self.kimg, self.recipe.gan.batch)
         marks = _marks(steps, self.recipe.snapshots.count)
-        sums: dict[str, Tensor] = {}
         began, self._seconds_before = time.perf_counter(), self.seconds
-        while trainer.steps < steps:
-            logged = trainer.step(batches.draw(), trainer.steps / steps)
-            for name, value in logged.items():
-                sums[name] = sums.get(name, torch.zeros(2)) + torch.stack([value.float().cpu(), torch.ones(())])
+        while trainer.steps < steps and not self.monitor.stopped:
+            self.monitor.guide(trainer)
+            self.monitor.add(trainer.step(batches.draw(), trainer.steps / steps))
             if self.processes.first:
                 self.on_step(trainer.steps, steps)
+            trouble = self.monitor.look(trainer.steps)
             if trainer.steps in marks:
                 self.seconds = self._seconds_before + time.perf_counter() - began
-                if not self._look(trainer, {name: float(total / count) for name, (total, count) in sums.items()}):
-                    break
-                sums = {}
+                trouble = trouble or self._look(trainer)
+            if trouble:
+                self._answer(trouble, trainer)
+            if trainer.steps in marks and self.best:
                 self._save(trainer, batches)
+        if not self.best:
+            raise TrainingError(
+                f"the loss is not a number after {trainer.steps} steps; lower gan.generator_lr, gan.discriminator_lr "
+                "and gan.reconstruction_lr"
+            )
         with seeded(self.seed, self.device):
             result = Generator(self.shape)
         result.load_state_dict(self.best)
@@ -125,10 +124,18 @@ class Fit:
         )
         if self.shape.codes:
             trainer.generator.code_counts.copy_(batches.counts.clamp_max(self.shape.codes))
+        self.monitor = Monitor(self.recipe, budget_steps(self.kimg, self.recipe.gan.batch))
         if self.resume and self.checkpoint and self.checkpoint.exists():
             self._restore(trainer, batches)
         self._agree(trainer)
+        if not self.good:
+            self._hold_good(trainer)
         return trainer, batches
+
+    @property
+    def events(self) -> list[Event]:
+        """What went wrong, and what was done about it."""
+        return self.monitor.events
 
     def _agree(self, trainer: Trainer) -> None:
         """Start all processes from the same weights, whatever their machines make of a seed."""
@@ -144,27 +151,49 @@ class Fit:
     def _half(self) -> bool:
         return self.processes.told(lambda: half_pays(self.device)) if self.half is None else self.half
 
-    def _look(self, trainer: Trainer, signals: dict[str, float]) -> bool:
-        """Score the averaged generator, keep it if it is the best; False if training has broken down."""
-        if not all(torch.isfinite(torch.tensor(list(signals.values())))):
-            if not self.best:
-                raise TrainingError(
-                    f"the loss is not a number after {trainer.steps} steps; lower gan.generator_lr and "
-                    "gan.discriminator_lr"
-                )
-            return False  # what the best snapshot had learned is kept
+    def _look(self, trainer: Trainer) -> Trouble | None:
+        """Score the averaged generator and keep it if it is the best; what is wrong with it, if anything is."""
+        signals = self.monitor.means()
+        broken = Trouble("broken", "a loss or a weight is not a number")
+        if not all(map(math.isfinite, signals.values())) or not self._finite(trainer.generator, trainer.average):
+            return broken
         self._settle(trainer)
         score, measures = self.processes.told(lambda: self.evaluate(trainer.average))
+        if not math.isfinite(score) or not self._finite(trainer.discriminator, trainer.encoder):
+            return broken
         kimg = trainer.steps * self.recipe.gan.batch / 1000
         snapshot = Snapshot(trainer.steps, kimg, self.seconds, score, measures | signals)
+        trouble = self.monitor.judge(snapshot, self.history)
         if not self.history or score > max(past.score for past in self.history):
             self.best = {
                 name: tensor.detach().to("cpu", copy=True) for name, tensor in trainer.average.state_dict().items()
             }
+        if trouble is None and is_good(snapshot, self.history):
+            self._hold_good(trainer)
+        trouble = trouble or self.monitor.has_had_enough(snapshot, self.history)
+        self.monitor.turn()
         self.history.append(snapshot)
         if self.processes.first:
             self.on_snapshot(snapshot, trainer.average)
-        return True
+        return trouble
+
+    def _finite(self, *networks: nn.Module) -> bool:
+        tensors = [tensor for network in networks for tensor in network.state_dict().values()]
+        return all(self.processes.gathered(all(bool(tensor.isfinite().all()) for tensor in tensors)))
+
+    def _hold_good(self, trainer: Trainer) -> None:
+        self.good_step = trainer.steps
+        held = trainer_tensors(trainer).items()
+        # The random state runs on when the fit goes back: the same draws might end the same way.
+        self.good = {name: tensor.detach().to("cpu", copy=True) for name, tensor in held if name != "random"}
+
+    def _answer(self, trouble: Trouble, trainer: Trainer) -> None:
+        """Go back to the last good state, or end. The steps count on: a fit that went back takes no longer."""
+        if self.monitor.settle(trouble, trainer.steps, self.good_step):
+            state = self.good | {"random": trainer.random.get_state()}
+            restore_trainer(trainer, state, trainer.steps)
+        if self.processes.first:
+            self.on_event(self.monitor.events[-1])
 
     def _settle(self, trainer: Trainer) -> None:
         random = torch.Generator().manual_seed(self.seed + 2)
@@ -180,11 +209,15 @@ class Fit:
             return
         tensors = trainer_tensors(trainer) | {"batches": batches.random.get_state()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
+        tensors |= {f"good/{name}": tensor for name, tensor in self.good.items()}
+        tensors |= {f"sums/{name}": tensor for name, tensor in self.monitor.sums.items()}
         notes: dict[str, Any] = {
             "steps": trainer.steps,
             "kimg": self.kimg,
             "half": trainer.half,
             "seconds": self.seconds,
+            "good_step": self.good_step,
+            "monitor": self.monitor.notes(),
             "history": [asdict(snapshot) for snapshot in self.history],
             "recipe": self.recipe.model_dump(mode="json"),
             "shape": self.shape.to_dict(),
@@ -202,7 +235,9 @@ class Fit:
         restore_trainer(trainer, tensors, notes["steps"])
         trainer.half = notes["half"]
         batches.random.set_state(tensors["batches"])
-        self.best = {name.removeprefix("best/"): t for name, t in tensors.items() if name.startswith("best/")}
+        self.best, self.good = below(tensors, "best/"), below(tensors, "good/")
+        self.good_step = notes["good_step"]
+        self.monitor.restore(below(tensors, "sums/"), notes["monitor"], self.device)
         self.history = [Snapshot(**snapshot) for snapshot in notes["history"]]
         self.seconds = notes["seconds"]
 

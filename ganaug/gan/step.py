@@ -59,6 +59,12 @@ class Trainer:
     random: SharedGenerator = field(default_factory=SharedGenerator)
     steps: int = 0
     processes: Processes = field(default_factory=Processes)
+    ease: float = 1.0
+    """Factor of all learning rates."""
+    hold: float = 1.0
+    """Factor of what holds the game back: the gradient penalties, and the reconstruction that is kept."""
+    strength: float = 1.0
+    """Of augmentation, as in `augment`."""
 
     def __post_init__(self) -> None:
         recipe, device = self.recipe, self.device
@@ -90,6 +96,8 @@ class Trainer:
             logged = self._reconstruct(real, labels, slots, progress / self.recipe.reconstruction.share)
         else:
             logged = self._play(real, labels, slots, progress)
+        if self.steps % self.recipe.gan.penalty_every == 0:
+            logged["gradient"] = _gradient_size(self.generator)
         # Short fits need a young average: the decay grows with the steps taken, up to the recipe's.
         update_average(self.average, self.generator, min(self.recipe.gan.ema, (1 + self.steps) / (10 + self.steps)))
         self.steps += 1
@@ -99,7 +107,7 @@ class Trainer:
         return logged
 
     def _reconstruct(self, real: Tensor, labels: Tensor, slots: Tensor, phase: float) -> dict[str, Tensor]:
-        rate = self.recipe.gan.reconstruction_lr * _cooled(phase)
+        rate = self.recipe.gan.reconstruction_lr * self.ease * _cooled(phase)
         _set_rate(self.generator_optimizer, rate)
         _set_rate(self.encoder_optimizer, rate)
         with self._autocast():
@@ -114,7 +122,7 @@ class Trainer:
     def _play(self, real: Tensor, labels: Tensor, slots: Tensor, progress: float) -> dict[str, Tensor]:
         gan = self.recipe.gan
         share = self.recipe.reconstruction.share
-        cooled = _cooled((progress - share) / (1 - share))
+        cooled = self.ease * _cooled((progress - share) / (1 - share))
         _set_rate(self.generator_optimizer, gan.generator_lr * cooled)
         _set_rate(self.discriminator_optimizer, gan.discriminator_lr * cooled)
         _set_rate(self.encoder_optimizer, gan.generator_lr * cooled)
@@ -162,7 +170,7 @@ class Trainer:
             for gamma, images, image_labels in ((gan.r1, real, labels), (gan.r2, fake, fakes.labels)):
                 if gamma:
                     judge = _bind(self._judge, image_labels, fakes.strength)
-                    loss = loss + gan.penalty_every * losses.gradient_penalty(judge, images, gamma)
+                    loss = loss + gan.penalty_every * losses.gradient_penalty(judge, images, gamma * self.hold)
         self._descend(loss, self.discriminator_optimizer)
         return {
             "discriminator": loss.detach(),
@@ -195,7 +203,7 @@ class Trainer:
         error = losses.reconstruction(fakes.images[: fakes.rebuilt], real[: fakes.rebuilt])
         kept = self.recipe.reconstruction
         # A value a pixel, as an adversarial loss is: the two then weigh alike at every size of image.
-        loss = loss + kept.weight * (error + kept.kl * fakes.kl) / real[0].numel()
+        loss = loss + self.hold * kept.weight * (error + kept.kl * fakes.kl) / real[0].numel()
         self._descend(loss, self.generator_optimizer, self.encoder_optimizer)
         return logged | {"reconstruction": error.detach(), "kl": fakes.kl.detach()}
 
@@ -203,7 +211,7 @@ class Trainer:
         return self.recipe.reconstruction.share > 0 and self.recipe.reconstruction.weight > 0
 
     def _judge(self, images: Tensor, labels: Tensor, strength: float) -> tuple[Tensor, Tensor]:
-        shown = augment(images, self.recipe.gan.augment, self.random)
+        shown = augment(images, self.recipe.gan.augment, self.random, self.strength)
         judged: tuple[Tensor, Tensor] = self.discriminator(shown, labels, strength)
         return judged
 
@@ -237,6 +245,13 @@ def _adam(network: nn.Module, rate: float) -> Adam:
 def _set_rate(optimizer: Adam, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
+
+
+def _gradient_size(network: nn.Module) -> Tensor:
+    """Euclidean norm of all gradients, ()."""
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    size: Tensor = torch.stack(torch._foreach_norm(gradients)).norm()
+    return size
 
 
 def _cooled(phase: float) -> float:

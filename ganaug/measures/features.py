@@ -43,6 +43,11 @@ class FeatureNetwork(nn.Module):
         pooled = torch.cat([self._pooled(part.float() / 127.5 - 1) for part in images.split(chunk)])
         return (pooled - self.centre) / self.scale
 
+    def classes(self, features: Tensor) -> Tensor:
+        """(N,) int64 outputs that the network takes its own `features` (N, D) for."""
+        logits: Tensor = self.head(features * self.scale + self.centre)
+        return logits.argmax(1)
+
     def _pooled(self, images: Tensor) -> Tensor:
         maps: Tensor = self.stages(images.contiguous(memory_format=torch.channels_last))
         return maps.mean((2, 3))

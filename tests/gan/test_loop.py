@@ -89,9 +89,9 @@ def test_a_cut_checkpoint_is_said_to_be_cut(tmp_path):
         read_checkpoint(path)
 
 
-def poisoned(at):
-    """A fit whose generator turns to NaN at step `at`."""
-    broken, trainers = a_fit(evaluate=_rising()), []
+def poisoned(*at, **changes):
+    """A fit whose generator turns to NaN at steps `at`."""
+    broken, trainers = a_fit(**{"evaluate": _rising()} | changes), []
     original = broken._begin
 
     def begin():
@@ -99,7 +99,7 @@ def poisoned(at):
         return trainers[0]
 
     def poison(step, steps):
-        if step == at:
+        if step in at:
             with torch.no_grad():
                 trainers[0][0].generator.seed.weight.fill_(float("nan"))
 
@@ -107,15 +107,57 @@ def poisoned(at):
     return broken
 
 
-def test_a_fit_that_breaks_down_at_once_says_what_to_lower():
+def test_a_fit_that_breaks_down_again_and_again_says_what_to_lower():
     with pytest.raises(TrainingError, match="generator_lr"):
-        poisoned(at=1).run()
+        poisoned(*range(1, 13)).run()
 
 
-def test_a_fit_that_breaks_down_later_keeps_its_best_snapshot():
-    broken = poisoned(at=7)
+def test_a_fit_that_breaks_down_at_once_begins_again_gentler():
+    broken = poisoned(1)
+    assert torch.isfinite(weights(broken.run())).all()
+    assert [snapshot.step for snapshot in broken.history] == [6, 9, 12]
+    (event,) = broken.events
+    assert (event.step, event.kind) == (3, "broken")
+    assert "back to the state at 0.0 kimg, with learning rates x 0.25 (1 of 3)" in event.told
+
+
+def test_a_fit_that_breaks_down_later_goes_back_to_its_last_good_snapshot():
+    broken = poisoned(7)
+    assert torch.isfinite(weights(broken.run())).all()
+    assert [snapshot.step for snapshot in broken.history] == [3, 6, 12]
+    assert broken.good_step == 12
+    assert "back to the state at 0.0 kimg" in broken.events[0].told  # of step 6, 48 images
+
+
+def test_without_retries_a_fit_that_breaks_down_keeps_its_best_snapshot():
+    broken = poisoned(7, recipe=RECIPE.replace({"monitor.retries": 0}))
     assert torch.isfinite(weights(broken.run())).all()
     assert [snapshot.step for snapshot in broken.history] == [3, 6]
+    assert broken.monitor.stopped
+
+
+def test_a_fit_that_went_back_is_resumed_exactly(tmp_path):
+    class Stopped(Exception):
+        pass
+
+    whole = poisoned(7)
+    expected = whole.run()
+    path = tmp_path / "checkpoint.safetensors"
+    broken = poisoned(7, checkpoint=path)
+    poison = broken.on_step
+
+    def stop(step, steps):
+        poison(step, steps)
+        if step == 11:  # the checkpoint of step 9, where it went back, is the last one
+            raise Stopped
+
+    broken.on_step = stop
+    with pytest.raises(Stopped):
+        broken.run()
+    resumed = a_fit(evaluate=_rising(2), checkpoint=path, resume=True)
+    assert torch.equal(weights(resumed.run()), weights(expected))
+    assert resumed.events == whole.events
+    assert [snapshot.measures for snapshot in resumed.history] == [snapshot.measures for snapshot in whole.history]
 
 
 def test_seconds_per_step_is_a_time():
