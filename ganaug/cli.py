@@ -6,12 +6,15 @@ import sys
 import warnings
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ganaug import __version__
-from ganaug.errors import GanaugError, RecipeError
+from ganaug.errors import GanaugError, OutputError, RecipeError
+
+if TYPE_CHECKING:
+    from ganaug.gan.interruption import Interrupted
 
 app = typer.Typer(
     name="ganaug",
@@ -73,6 +76,7 @@ def fit(
 ) -> None:
     """Train generators on your images: data -> bank."""
     from ganaug.fitting import fit_plan
+    from ganaug.gan.interruption import Interrupted
     from ganaug.planning import plan_fit
     from ganaug.recipe import Recipe, load_recipe
     from ganaug.workflow import bank_path, check_bank_path
@@ -93,8 +97,15 @@ def fit(
     if dry_run:
         typer.echo(plan.recipe.to_yaml(), nl=False)
         return
-    bank = fit_plan(plan)
-    bank.save(goal)
+    try:
+        bank = fit_plan(plan)
+    except Interrupted as interrupted:
+        raise _Stopped(interrupted) from interrupted
+    try:
+        bank.save(goal)
+    except OutputError as error:
+        told = str(error).rpartition(";")[0]
+        raise OutputError(f"{told}; mend that, and the same command with --resume writes it") from error
     _say(f"wrote {goal} (fidelity {bank.manifest.scores['score']:.2f}); samples, log and curves are in {run_dir}")
 
 
@@ -415,8 +426,19 @@ def _say(*lines: str) -> None:
 _CANNOT_PARSE: type[Exception] = typer.BadParameter.__bases__[0]
 
 
+class _Stopped(GanaugError):
+    """A fit was told to stop; the exit code is the one that shells give a program which that signal ended."""
+
+    def __init__(self, interrupted: Interrupted) -> None:
+        saved = interrupted.saved
+        where = f"goes on from step {saved}" if saved is not None else "starts afresh: no checkpoint could be written"
+        done = f"stopped after step {interrupted.step} of {interrupted.steps}"
+        super().__init__(f"{done}; the same command with --resume {where}")
+        self.code = 128 + interrupted.number
+
+
 _GOES_ON = {
-    "fit": "; the same command with --resume goes on from the last snapshot",
+    "fit": "; the same command with --resume goes on from the last checkpoint",
     "compare": "; the same command goes on where it was",
 }
 
@@ -432,7 +454,7 @@ def _run(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="ganaug", standalone_mode=False) or 0
     except GanaugError as error:
-        return _failed(str(error))
+        return _failed(str(error), error.code if isinstance(error, _Stopped) else 1)
     except _CANNOT_PARSE as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else "ganaug"

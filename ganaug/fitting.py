@@ -73,6 +73,7 @@ def fit(
 
     Raises:
         GanaugError: data, recipe, device or output cannot be used; the message says what to do.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; with `run_dir` the step is finished and a checkpoint of it written first.
     """
     plan = plan_fit(
         dataset, classes=classes, recipe=recipe, settings=settings, seed=seed, kimg=kimg, minutes=minutes, batch=batch,
@@ -85,6 +86,8 @@ def fit_plan(plan: Plan, *, held_back: Sequence[str] | LabelledImages = (), prog
     """Carry out a plan; arguments are those of `fit`."""
     if plan.run is not None and not plan.goes_on:
         plan.run.start(plan.recipe, plan.data)
+    elif plan.run is not None:
+        plan.run.go_on()
     parts = _parts(plan)
     fits = []
     try:

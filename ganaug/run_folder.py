@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._drawn = time.monotonic()
+        self._complained = False
 
     def start(self, recipe: Recipe, data: LabelledImages) -> None:
         """Make the folder for a fit from its beginning: what an earlier one left is taken away.
@@ -48,6 +51,10 @@ class RunFolder:
         self._remove()
         write_text(self.path / "images.json", json.dumps(_told(data), indent=2, ensure_ascii=False))
         write_text(self.path / "recipe.yaml", recipe.to_yaml())
+
+    def go_on(self) -> None:
+        """Take away the half-written files of a fit that was killed."""
+        self._remove(halves=True)
 
     def discard(self) -> None:
         """Take the folder away where a fit ended before its first checkpoint: there is nothing to look at."""
@@ -93,20 +100,26 @@ class RunFolder:
         real: Mapping[str, Tensor],
         events: Sequence[Event] = (),
     ) -> None:
-        """Write the grid of the last snapshot and the log of all; both mappings are class to NCHW uint8."""
+        """Write the grid of the last snapshot and the log of all; both mappings are class to NCHW uint8.
+
+        What cannot be written, here and in `draw`, is warned of once and left out: no picture is worth a night's fit.
+        """
         last, rows = history[-1], list(real)[:_MOST_ROWS]
         panels = [
             ("real", {row: real[row] for row in rows}),
             (f"synthetic, {last.kimg:.1f} kimg", {row: synthetic[row] for row in rows}),
         ]
-        save_picture(draw_grid(panels), self.path / f"samples-{name}-{last.step:06d}.png")
-        write_text(self.path / f"log-{name}.csv", _log(history, events))
+        with self._left_out():
+            save_picture(draw_grid(panels), self.path / f"samples-{name}-{last.step:06d}.png")
+        with self._left_out():
+            write_text(self.path / f"log-{name}.csv", _log(history, events))
         if time.monotonic() - self._drawn > _CURVES_EVERY:
             self.draw(name, history, events)
 
     def draw(self, name: str, history: Sequence[Snapshot], events: Sequence[Event] = ()) -> None:
         """Write the log and draw the curves of all that was measured, with what went wrong marked on them."""
-        write_text(self.path / f"log-{name}.csv", _log(history, events))  # an event may have followed the last snapshot
+        with self._left_out():  # an event may have followed the last snapshot
+            write_text(self.path / f"log-{name}.csv", _log(history, events))
         self._drawn = time.monotonic()
         best = max(history, key=lambda snapshot: snapshot.score)
         curves = {"score (the best is kept)": ([s.kimg for s in history], [s.score for s in history])}
@@ -115,11 +128,23 @@ class RunFolder:
             curves[measure.replace("_", " ")] = ([s.kimg for s in seen], [s.measures[measure] for s in seen])
         marked = [(event.kimg, event.kind) for event in events]
         picture = draw_curves(curves, horizontal="kimg", mark=best.kimg, events=marked)
-        save_picture(picture, self.path / f"curves-{name}.png")
+        with self._left_out():
+            save_picture(picture, self.path / f"curves-{name}.png")
 
-    def _remove(self) -> None:
+    @contextlib.contextmanager
+    def _left_out(self) -> Iterator[None]:
         try:
-            for pattern in _OURS:
+            yield
+        except OutputError as error:
+            if not self._complained:
+                warnings.warn(f"{str(error).partition(';')[0]}; training goes on without it", stacklevel=4)
+            self._complained = True
+
+    def _remove(self, *, halves: bool = False) -> None:
+        """Take away what a fit left here, or only what it left half-written."""
+        patterns = [f".{pattern}.*.part" for pattern in _OURS] + [f"{_OURS[0]}.part"]
+        try:
+            for pattern in patterns if halves else (*_OURS, *patterns):
                 for path in self.path.glob(pattern):
                     path.unlink()
         except OSError as error:

@@ -1,5 +1,6 @@
 """Jobs that a worker process can import."""
 
+import functools
 import os
 import signal
 import sys
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import torch
 
+from ganaug import cli, measures
 from ganaug.errors import DataError, MissingExtraError
+from ganaug.gan import loop
 
 
 def total(images, start):
@@ -42,3 +45,17 @@ def fail(kind):
 
 def give(value):
     return value
+
+
+def ganaug_fit(arguments, told, most_bytes=None):
+    """`ganaug fit` in a process of its own; its stderr goes into the file `told`, and no file may be longer."""
+    os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    if most_bytes is not None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    torch.set_num_threads(1)
+    measures.train_features = functools.partial(measures.train_features, steps=3)
+    loop.half_pays = lambda device: False
+    sys.argv = ["ganaug", "fit", *arguments]
+    cli.main()

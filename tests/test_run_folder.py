@@ -1,4 +1,5 @@
 import csv
+import warnings
 
 import pytest
 import torch
@@ -109,3 +110,25 @@ def test_a_recipe_that_was_damaged(started):
     (started.path / "recipe.yaml").write_text("resolution: 17")
     with pytest.raises(RecipeError, match=r"recipe\.yaml: resolution is 17"):
         started.recipe()
+
+
+def test_pictures_that_cannot_be_written_are_warned_of_once_and_left_out(started, monkeypatch):
+    def full(*_):
+        raise OutputError("grid.png cannot be written (No space left on device); choose another --out")
+
+    monkeypatch.setattr("ganaug.run_folder.save_picture", full)
+    with pytest.warns(UserWarning, match=r"No space left on device\); training goes on without it"):
+        started.record("all", HISTORY[:1], IMAGES, IMAGES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        started.record("all", HISTORY, IMAGES, IMAGES)
+    assert len((started.path / "log-all.csv").read_text().splitlines()) == 3
+
+
+def test_half_written_files_of_a_killed_fit_go_when_it_goes_on(started):
+    halves = [".log-all.csv.17.part", ".samples-all-000002.png.5.part", "checkpoint-all.safetensors.part"]
+    for name in (*halves, "notes.part", "checkpoint-all.safetensors"):
+        (started.path / name).write_text("half")
+    started.go_on()
+    left = {path.name for path in started.path.iterdir()}
+    assert left == {".ganaug", "recipe.yaml", "images.json", "notes.part", "checkpoint-all.safetensors"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ganaug.errors import TrainingError
+from ganaug.errors import OutputError, TrainingError
 from ganaug.gan.step import Trainer
 
 __all__ = ["below", "read_checkpoint", "restore_trainer", "trainer_tensors", "write_checkpoint"]
@@ -48,11 +49,23 @@ def restore_trainer(trainer: Trainer, tensors: Mapping[str, Tensor], steps: int)
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
-    """Write `tensors` and JSON-able `notes` beside `path`, then rename: a killed fit leaves the last whole one."""
+    """Write `tensors` and JSON-able `notes` beside `path`, then rename: a killed fit leaves the last whole one.
+
+    Raises:
+        OutputError: it cannot be written, as on a full disk; the last whole one stays.
+    """
     beside = path.with_name(path.name + ".part")
     held = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    save_file(held, beside, metadata={"notes": json.dumps(notes)})
-    os.replace(beside, path)
+    try:
+        save_file(held, beside, metadata={"notes": json.dumps(notes)})
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())  # else a power cut may leave the new name with nothing behind it
+        os.replace(beside, path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        why = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise OutputError(f"{path} cannot be written ({why})") from error
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

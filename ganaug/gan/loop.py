@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganaug.errors import TrainingError
+from ganaug.errors import OutputError, TrainingError
 from ganaug.gan.average import copy_codes, recompute_norms
 from ganaug.gan.checkpoint import below, read_checkpoint, restore_trainer, trainer_tensors, write_checkpoint
+from ganaug.gan.interruption import Interrupted, Interruption
 from ganaug.gan.monitor import Event, Monitor, Snapshot, Trouble, is_good
 from ganaug.gan.networks import Generator, NetworkShape
 from ganaug.gan.precision import half_pays
@@ -24,6 +26,9 @@ from ganaug.gan.step import Batch, Trainer
 from ganaug.recipe import Recipe, budget_steps
 
 __all__ = ["BalancedBatches", "Fit", "Snapshot", "seconds_per_step"]
+
+_SAVED_EVERY = 120.0  # seconds between two checkpoints at the most, however far apart the snapshots are
+_ASKED_EVERY = 16  # steps; asking all processes takes a message
 
 
 class BalancedBatches:
@@ -75,6 +80,8 @@ class Fit:
     """All tensors of the trainer at the last good snapshot, on the CPU; at first those of its beginning."""
     good_step: int = 0
     seconds: float = 0.0
+    saved: int | None = None
+    """The step that the last whole checkpoint is of."""
 
     def run(self) -> Generator:
         """Train, and return the averaged generator of the best snapshot, on the CPU in evaluation mode.
@@ -82,11 +89,17 @@ class Fit:
         Raises:
             TrainingError: a loss is not a number, gentler settings did not mend it, and there is no snapshot to fall
                 back on.
+            Interrupted: with a `checkpoint`, Ctrl-C or SIGTERM came; one of that step was written.
         """
+        with Interruption(active=self.checkpoint is not None) as interruption:
+            return self._train(interruption)
+
+    def _train(self, interruption: Interruption) -> Generator:
         trainer, batches = self._begin()
         steps = budget_steps(self.kimg, self.recipe.gan.batch)
         marks = _marks(steps, self.recipe.snapshots.count)
-        began, self._seconds_before = time.perf_counter(), self.seconds
+        self._began = self._last_saved = time.perf_counter()
+        self._seconds_before = self.seconds
         while trainer.steps < steps and not self.monitor.stopped:
             self.monitor.guide(trainer)
             self.monitor.add(trainer.step(batches.draw(), trainer.steps / steps))
@@ -94,12 +107,17 @@ class Fit:
                 self.on_step(trainer.steps, steps)
             trouble = self.monitor.look(trainer.steps)
             if trainer.steps in marks:
-                self.seconds = self._seconds_before + time.perf_counter() - began
+                self._time()
                 trouble = trouble or self._look(trainer)
             if trouble:
                 self._answer(trouble, trainer)
-            if trainer.steps in marks and self.best:
+            stops = self._told_to_stop(interruption, trainer.steps)
+            late = time.perf_counter() - self._last_saved > _SAVED_EVERY
+            if stops is not None or late or (trainer.steps in marks and self.best):
                 self._save(trainer, batches)
+            if stops is not None:
+                # The others wait here until the first has written.
+                raise Interrupted(stops, trainer.steps, steps, self.processes.told(lambda: self.saved))
         if not self.best:
             raise TrainingError(
                 f"the loss is not a number after {trainer.steps} steps; lower gan.generator_lr, gan.discriminator_lr "
@@ -147,6 +165,17 @@ class Fit:
             )
         for network in (trainer.generator, trainer.discriminator, trainer.encoder, trainer.average):
             self.processes.share(network.state_dict().values())
+
+    def _told_to_stop(self, interruption: Interruption, step: int) -> int | None:
+        """The signal that came to this process or, asked now and then, to any of several: all stop at one step."""
+        if self.processes.size == 1:
+            return interruption.number
+        if step % _ASKED_EVERY:
+            return None
+        return next((number for number in self.processes.gathered(interruption.number) if number is not None), None)
+
+    def _time(self) -> None:
+        self.seconds = self._seconds_before + time.perf_counter() - self._began
 
     def _half(self) -> bool:
         return self.processes.told(lambda: half_pays(self.device)) if self.half is None else self.half
@@ -207,6 +236,8 @@ class Fit:
     def _save(self, trainer: Trainer, batches: BalancedBatches) -> None:
         if self.checkpoint is None or not self.processes.first:
             return
+        self._time()
+        self._last_saved = time.perf_counter()
         tensors = trainer_tensors(trainer) | {"batches": batches.random.get_state()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
         tensors |= {f"good/{name}": tensor for name, tensor in self.good.items()}
@@ -222,24 +253,37 @@ class Fit:
             "recipe": self.recipe.model_dump(mode="json"),
             "shape": self.shape.to_dict(),
         }
-        write_checkpoint(self.checkpoint, tensors, notes)
+        try:
+            write_checkpoint(self.checkpoint, tensors, notes)
+            self.saved = trainer.steps
+        except OutputError as error:
+            last = "there is none yet" if self.saved is None else f"the last whole one is of step {self.saved}"
+            warnings.warn(f"{error}; training goes on without new checkpoints, and {last}; make room", stacklevel=2)
 
     def _restore(self, trainer: Trainer, batches: BalancedBatches) -> None:
         assert self.checkpoint is not None
         tensors, notes = read_checkpoint(self.checkpoint)
-        if notes["shape"] != self.shape.to_dict() or notes["recipe"] != self.recipe.model_dump(mode="json"):
+        wanted = {"shape": self.shape.to_dict(), "recipe": self.recipe.model_dump(mode="json"), "kimg": self.kimg}
+        if any(notes.get(name) != value for name, value in wanted.items()):
             raise TrainingError(
                 f"{self.checkpoint} is of another recipe or other classes; repeat the first command with --resume, "
                 "or give another --out"
             )
-        restore_trainer(trainer, tensors, notes["steps"])
-        trainer.half = notes["half"]
-        batches.random.set_state(tensors["batches"])
-        self.best, self.good = below(tensors, "best/"), below(tensors, "good/")
-        self.good_step = notes["good_step"]
-        self.monitor.restore(below(tensors, "sums/"), notes["monitor"], self.device)
-        self.history = [Snapshot(**snapshot) for snapshot in notes["history"]]
-        self.seconds = notes["seconds"]
+        try:
+            restore_trainer(trainer, tensors, notes["steps"])
+            trainer.half = notes["half"]
+            batches.random.set_state(tensors["batches"])
+            self.best, self.good = below(tensors, "best/"), below(tensors, "good/")
+            self.good_step = notes["good_step"]
+            self.monitor.restore(below(tensors, "sums/"), notes["monitor"], self.device)
+            self.history = [Snapshot(**snapshot) for snapshot in notes["history"]]
+            self.seconds, self.saved = notes["seconds"], notes["steps"]
+        except (KeyError, TypeError, RuntimeError) as error:
+            why = str(error).partition("\n")[0].rstrip(":")
+            raise TrainingError(
+                f"{self.checkpoint} was written by another version of ganaug ({why}); go on with that version, or give "
+                "another --out"
+            ) from error
 
 
 def seconds_per_step(

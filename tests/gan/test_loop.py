@@ -1,10 +1,16 @@
+import errno
 import itertools
+import json
+import signal
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ganaug.errors import TrainingError
-from ganaug.gan.checkpoint import read_checkpoint
+from ganaug.gan import checkpoint, loop
+from ganaug.gan.checkpoint import read_checkpoint, write_checkpoint
+from ganaug.gan.interruption import Interrupted
 from ganaug.gan.loop import BalancedBatches, Fit, seconds_per_step
 from ganaug.gan.networks import NetworkShape
 from ganaug.recipe import load_recipe
@@ -66,6 +72,94 @@ def test_a_fit_goes_on_from_its_checkpoint_as_if_never_stopped(tmp_path):
     assert torch.equal(weights(resumed.run()), weights(whole))
     assert steps[0] == 7
     assert [snapshot.step for snapshot in resumed.history] == [3, 6, 9, 12]
+
+
+def test_a_fit_told_to_stop_between_snapshots_goes_on_as_if_it_had_not_been(tmp_path):
+    whole = a_fit(evaluate=_rising())
+    expected, path = whole.run(), tmp_path / "checkpoint.safetensors"
+
+    def stop(step, steps):
+        if step == 8:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted) as caught:
+        a_fit(evaluate=_rising(), checkpoint=path, on_step=stop).run()
+    assert (caught.value.step, caught.value.saved, caught.value.number) == (8, 8, signal.SIGINT)
+    resumed = a_fit(evaluate=_rising(2), checkpoint=path, resume=True)
+    assert torch.equal(weights(resumed.run()), weights(expected))
+    # The signals summed since the last snapshot are state too.
+    assert [snapshot.measures for snapshot in resumed.history] == [snapshot.measures for snapshot in whole.history]
+
+
+def test_without_a_checkpoint_an_interrupt_stops_at_once():
+    steps = []
+
+    def stop(step, steps_):
+        steps.append(step)
+        if step == 2:
+            signal.raise_signal(signal.SIGINT)
+            steps.append("after it")
+
+    with pytest.raises(KeyboardInterrupt):
+        a_fit(on_step=stop).run()
+    assert steps == [1, 2]
+
+
+def test_checkpoints_follow_the_clock_too(tmp_path, monkeypatch):
+    path, seen = tmp_path / "checkpoint.safetensors", []
+    monkeypatch.setattr(loop, "_SAVED_EVERY", 0.0)
+    kept = a_fit(checkpoint=path, on_step=lambda step, steps: seen.append(path.exists() and saved(path)))
+    kept.run()
+    assert seen == [False, *range(1, 12)]
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    monkeypatch.setattr(loop, "_SAVED_EVERY", 3600.0)
+    seen.clear()
+    kept.run()
+    assert set(seen[4:6]) == {3}
+
+
+def saved(path):
+    return read_checkpoint(path)[1]["steps"]
+
+
+def test_a_full_disk_leaves_the_last_whole_checkpoint_and_is_said(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.safetensors"
+
+    def full(tensors, beside, metadata):
+        if json.loads(metadata["notes"])["steps"] == 6:
+            beside.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save_file(tensors, beside, metadata)
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    seen = []
+    with pytest.warns(UserWarning, match=r"No space left.*goes on.*the last whole one is of step 3; make room"):
+        a_fit(checkpoint=path, on_step=lambda step, _: seen.append(path.exists() and saved(path))).run()
+    assert seen[6:9] == [3, 3, 3]
+    assert saved(path) == 12
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("changed", ["missing", "shape"])
+def test_a_checkpoint_of_another_version_is_refused(tmp_path, changed):
+    path = tmp_path / "checkpoint.safetensors"
+    a_fit(checkpoint=path).run()
+    tensors, notes = read_checkpoint(path)
+    weight = tensors.pop("generator/seed.weight")
+    if changed == "shape":
+        tensors["generator/seed.weight"] = weight[:-1].clone()
+    write_checkpoint(path, tensors, notes)
+    with pytest.raises(TrainingError, match="another version of ganaug"):
+        a_fit(checkpoint=path, resume=True).run()
+
+
+def test_a_checkpoint_of_another_budget_is_refused(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    a_fit(checkpoint=path).run()
+    longer = a_fit(checkpoint=path, resume=True)
+    longer.kimg = 0.2
+    with pytest.raises(TrainingError, match="another recipe"):
+        longer.run()
 
 
 def _rising(first=0):
