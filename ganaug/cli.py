@@ -234,6 +234,7 @@ def compare(
     ratios: Annotated[str | None, typer.Option(metavar="R,R", help="Synthetic per real image, as 0.5,1.")] = None,
     splits: Annotated[int | None, typer.Option(help="Times that a part of the data is held back.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Trainings of each arm on each split.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps of every training.", min=1)] = None,
     minutes: Annotated[float | None, typer.Option(help="Budget of all of it; decides how much is tried.")] = None,
     workers: Annotated[int | None, typer.Option(help="Trainings side by side; default: all cores.", min=0)] = None,
     cluster: Annotated[Cluster | None, typer.Option(help="Train on a Ray cluster, with ganaug[ray].")] = None,
@@ -265,7 +266,7 @@ def compare(
         workers = default_workers() if resolve_device(device).type == "cpu" else 0
     found = ask(
         data, loaded, classes=_split(classes), val=val, test=test, ratios=_numbers(ratios), splits=splits, seeds=seeds,
-        minutes=minutes, workers=workers, cluster=None if cluster is None else cluster.value, device=device,
+        steps=steps, minutes=minutes, workers=workers, cluster=None if cluster is None else cluster.value, device=device,
         on_bad=on_bad.value, folder=bank.with_suffix(".run") / "cells", report=_say, progress=True,
     )  # fmt: skip
     found = dataclasses.replace(found, command=shlex.join(["ganaug", *sys.argv[1:]]))
@@ -337,6 +338,9 @@ def export(
     out: Annotated[Path | None, typer.Option(help="Folder to write; default: beside the data, NAME-mixed.")] = None,
     format: Annotated[ExportFormat, typer.Option(help="Layout on disk.")] = ExportFormat.imagefolder,
     ratio: Annotated[float, typer.Option(help="Synthetic images per real one; any size.")] = 0.5,
+    screening: Annotated[
+        bool, typer.Option("--screening", help="Only synthetic images that are fit to train on.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     exist_ok: ExistOk = False,
 ) -> None:
@@ -346,7 +350,8 @@ def export(
 
     source = data.resolve()
     goal = out if out is not None else source.with_name(f"{source.stem}-mixed")  # never inside the data
-    _say(str(write(load(bank), data, goal, ratio=ratio, seed=seed, exist_ok=exist_ok)))
+    written = write(load(bank), data, goal, ratio=ratio, screening=screening, seed=seed, exist_ok=exist_ok)
+    _say(str(written))
 
 
 @app.command()

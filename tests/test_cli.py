@@ -164,7 +164,7 @@ def test_sample_preview_and_inspect(fitted, ganaug_command):
 
 
 def test_compare_prints_and_keeps_its_verdict(fitted, ganaug_command):
-    options = ("--data", ".", "--seeds", 2, "--ratios", "0.5", "--out", "figures.json")
+    options = ("--data", ".", "--seeds", 2, "--ratios", "0.5", "--steps", 3, "--out", "figures.json")
     ended = ganaug_command("compare", "cat-dog.ganaug", *options)
     assert ended.code == 0
     assert "no augmentation, ratio 0.5: accuracy on" in ended.out
@@ -172,7 +172,10 @@ def test_compare_prints_and_keeps_its_verdict(fitted, ganaug_command):
     assert ganaug.load("cat-dog.ganaug").verdict is not None
     assert json.loads((fitted / "figures.json").read_text())["chosen"]["ratio"] == 0.5
     kept = json.loads((fitted / "cat-dog.run" / "comparison.json").read_text())
-    assert kept["command"] == "ganaug compare cat-dog.ganaug --data . --seeds 2 --ratios 0.5 --out figures.json"
+    assert kept["command"] == (
+        "ganaug compare cat-dog.ganaug --data . --seeds 2 --ratios 0.5 --steps 3 --out figures.json"
+    )
+    assert kept["settings"]["steps"] == 3
     cells = list((fitted / "cat-dog.run" / "cells").glob("*.json"))
     assert len(cells) == 1 + 2 * len(kept["final"])  # a refit, and each arm with 2 seeds
     assert "compare" in ended.err
@@ -184,6 +187,14 @@ def test_export_writes_real_and_synthetic(fitted, ganaug_command, tmp_path):
     ended = ganaug_command("export", "cat-dog.ganaug", "--data", ".", "--out", tmp_path / "mixed", "--ratio", 1)
     assert ended.code == 0
     assert "wrote 21 real and 18 synthetic images" in ended.err
+
+
+def test_export_writes_only_what_passes_the_screening_where_asked(fitted, ganaug_command, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("ganaug.exporting.export", lambda *_, screening, **__: asked.append(screening))
+    for flags in ((), ("--screening",)):
+        assert ganaug_command("export", "cat-dog.ganaug", "--out", tmp_path / "mixed", *flags).code == 0
+    assert asked == [False, True]
 
 
 def test_export_goes_beside_the_data_by_default(fitted, ganaug_command):

@@ -12,6 +12,9 @@ from torch.nn import functional
 __all__ = ["FeatureNetwork", "train_features"]
 
 
+_SIDE = 32  # pixels; larger images are reduced to this, for what matters here is the whole and not the last pixel
+
+
 class FeatureNetwork(nn.Module):
     """A small convolutional classifier whose pooled activations are the features."""
 
@@ -49,15 +52,20 @@ class FeatureNetwork(nn.Module):
         return logits.argmax(1)
 
     def _pooled(self, images: Tensor) -> Tensor:
+        if images.shape[-1] > _SIDE:
+            images = functional.interpolate(images, size=(_SIDE, _SIDE), mode="area")
         maps: Tensor = self.stages(images.contiguous(memory_format=torch.channels_last))
         return maps.mean((2, 3))
 
 
-def train_features(images: Tensor, labels: Tensor, *, seed: int, steps: int = 240, batch: int = 64) -> FeatureNetwork:
+def train_features(
+    images: Tensor, labels: Tensor, *, seed: int, steps: int = 240, batch: int = 64, half: bool = False
+) -> FeatureNetwork:
     """Train on `images` (N, C, H, W) uint8 and `labels` (N,) int64 to tell the classes apart, warped and recoloured.
 
     With a single class there is nothing to tell apart, so four rotations are told (Gidaris et al. 2018, 1803.07728).
-    Large images are halved to 32 px first: what matters here is the whole and not the last pixel.
+    `half` trains in bfloat16 autocast, in 0.6 of the time where the processor has it; features are always taken in
+    float32.
     """
     random = torch.Generator().manual_seed(seed)
     turned = int(labels.max()) == 0
@@ -76,7 +84,9 @@ def train_features(images: Tensor, labels: Tensor, *, seed: int, steps: int = 24
             shown = torch.stack(
                 [torch.rot90(image, int(turns), (1, 2)) for image, turns in zip(shown, wanted, strict=True)]
             )
-        loss = functional.cross_entropy(network(shown), wanted, label_smoothing=0.05)
+        with torch.autocast(shown.device.type, torch.bfloat16, enabled=half):
+            logits = network(shown)
+        loss = functional.cross_entropy(logits.float(), wanted, label_smoothing=0.05)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
