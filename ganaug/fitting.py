@@ -20,6 +20,7 @@ from ganaug.bank import GeneratorBank, Manifest
 from ganaug.data import LabelledImages
 from ganaug.gan.loop import Fit, Snapshot
 from ganaug.gan.networks import Generator, NetworkShape
+from ganaug.gan.precision import half_pays
 from ganaug.manifest import Happening
 from ganaug.planning import OnBad, Plan, RecipeLike, enough_memory, plan_fit
 from ganaug.progress import Bar
@@ -92,7 +93,9 @@ def fit_plan(plan: Plan, *, held_back: Sequence[str] | LabelledImages = (), prog
     fits = []
     try:
         with enough_memory(plan.recipe), Bar(plan.recipe.kimg or 0, shown=progress) as bar:
-            judge = measures.train_features(plan.data.images, plan.data.labels, seed=plan.recipe.seed)
+            judge = measures.train_features(
+                plan.data.images, plan.data.labels, seed=plan.recipe.seed, half=half_pays(torch.device("cpu"))
+            )
             for part in parts:
                 fits.append(_fit_part(plan, part, len(parts), _Examiner(plan, part, judge), bar))
     finally:
