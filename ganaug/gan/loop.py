@@ -17,6 +17,7 @@ from ganaug.errors import OutputError, TrainingError
 from ganaug.gan.average import copy_codes, recompute_norms
 from ganaug.gan.checkpoint import below, read_checkpoint, restore_trainer, trainer_tensors, write_checkpoint
 from ganaug.gan.interruption import Interrupted, Interruption
+from ganaug.gan.memory import freed_memory_kept
 from ganaug.gan.monitor import Event, Monitor, Snapshot, Trouble, is_good
 from ganaug.gan.networks import Generator, NetworkShape
 from ganaug.gan.precision import half_pays
@@ -83,6 +84,7 @@ class Fit:
     saved: int | None = None
     """The step that the last whole checkpoint is of."""
 
+    @freed_memory_kept()
     def run(self) -> Generator:
         """Train, and return the averaged generator of the best snapshot, on the CPU in evaluation mode.
 
@@ -286,6 +288,7 @@ class Fit:
             ) from error
 
 
+@freed_memory_kept()
 def seconds_per_step(
     recipe: Recipe,
     shape: NetworkShape,

@@ -177,6 +177,11 @@ class _Trunk(nn.Module):
         return x
 
 
+def _flat(x: Tensor) -> Tensor:
+    """NCHW to (N, H * W * C), the order that channels_last memory has: the other order is a copy, and one back."""
+    return x.permute(0, 2, 3, 1).flatten(1)
+
+
 class Encoder(nn.Module):
     """Image and class to mean and log variance of the noise that would make it (Kingma & Welling 2013, 1312.6114)."""
 
@@ -188,7 +193,7 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """`images`: NCHW in [-1, 1]; `labels`: (N,) int64; returns two (N, latent_dim) float32 tensors."""
-        features = self.trunk(images).flatten(1)
+        features = _flat(self.trunk(images))
         mean, log_variance = self.head(torch.cat([features, self.class_embedding(labels)], dim=1)).float().chunk(2, 1)
         return mean, log_variance.clamp(-8, 8)
 
@@ -208,7 +213,7 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor, class_strength: float = 1.0) -> tuple[Tensor, Tensor]:
         """(N,) and (N, classes) float32 logits for `images` NCHW in [-1, 1] and `labels` (N,) int64."""
-        features = functional.leaky_relu(self.hidden(self.trunk(images).flatten(1)), 0.2)
+        features = functional.leaky_relu(self.hidden(_flat(self.trunk(images))), 0.2)
         projection = (features.float() * self.class_embedding(labels)).sum(1)
         logits = self.head(features).squeeze(1).float() + class_strength * projection
         return logits, self.class_head(features).float()

@@ -170,7 +170,9 @@ class Trainer:
             for gamma, images, image_labels in ((gan.r1, real, labels), (gan.r2, fake, fakes.labels)):
                 if gamma:
                     judge = _bind(self._judge, image_labels, fakes.strength)
-                    loss = loss + gan.penalty_every * losses.gradient_penalty(judge, images, gamma * self.hold)
+                    with self._autocast():
+                        penalty = losses.gradient_penalty(judge, images, gamma * self.hold)
+                    loss = loss + gan.penalty_every * penalty
         self._descend(loss, self.discriminator_optimizer)
         return {
             "discriminator": loss.detach(),

@@ -125,3 +125,15 @@ def test_a_class_with_a_single_code_stays_there():
     generator.code_counts.fill_(1)
     placed = generator.place(torch.randn(20, 8), torch.full((20,), 1))
     assert torch.allclose(placed, generator.codes[1, 0].expand(20, 8))
+
+
+def test_the_large_layers_read_features_as_they_lie_in_memory():
+    """Row, column, channel: any other order would copy them, and their gradients back, at every step."""
+    judge = Discriminators(SHAPE).members[0].to(memory_format=torch.channels_last)
+    given = []
+    judge.hidden.register_forward_hook(lambda module, inputs, out: given.append(inputs[0]))
+    images = torch.randn(2, 1, 16, 16)
+    judge(images, torch.tensor([0, 2]))
+    features = judge.trunk(images)
+    assert torch.equal(given[0], torch.stack([f.movedim(0, -1).reshape(-1) for f in features]))
+    assert given[0]._is_view()
