@@ -79,3 +79,13 @@ def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_a_picture_cannot_be_written_where_there_is_no_folder(tmp_path):
     with pytest.raises(OutputError, match="No such file"):
         save_picture(Image.new("L", (1, 1)), tmp_path / "nowhere" / "a.png")
+
+
+def test_what_went_wrong_is_marked_on_every_chart():
+    curves = {"score": ([0.0, 1.0], [0.2, 0.4]), "coverage": ([0.0, 1.0], [0.5, 0.6])}
+    plain = np.asarray(draw_curves(curves, horizontal="kimg")).astype(int)
+    marked = np.asarray(draw_curves(curves, horizontal="kimg", events=[(0.5, "collapse")])).astype(int)
+    changed = (plain != marked).any(2)
+    half = changed.shape[1] // 2
+    assert changed[:, :half].sum() > 50
+    assert changed[:, half:].sum() > 50

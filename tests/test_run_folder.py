@@ -6,7 +6,7 @@ import torch
 
 from ganaug.data import read_images
 from ganaug.errors import DataError, OutputError, RecipeError
-from ganaug.gan.loop import Snapshot
+from ganaug.gan.monitor import Event, Snapshot
 from ganaug.recipe import Recipe
 from ganaug.run_folder import RunFolder
 
@@ -49,6 +49,13 @@ def test_the_log_has_a_row_for_each_snapshot_and_a_column_for_each_measure(start
         {"step": "10", "kimg": "1.0", "seconds": "2.5", "score": "0.75", "coverage": "0.9", "generator": "1.5"},
     ]
     assert (started.path / "samples-all-000010.png").is_file()
+
+
+def test_what_went_wrong_is_in_the_row_of_the_snapshot_that_follows_it(started):
+    events = [Event(3, 0.3, "broken", "a, b"), Event(5, 0.5, "collapse", "c"), Event(12, 1.2, "broken", "d")]
+    started.record("all", HISTORY, IMAGES, IMAGES, events)
+    rows = list(csv.DictReader((started.path / "log-all.csv").read_text("utf-8").splitlines()))
+    assert [row["events"] for row in rows] == ["a, b; c", "d"]
 
 
 def test_curves_are_drawn_now_and_then_and_at_the_end(started, monkeypatch):

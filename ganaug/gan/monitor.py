@@ -24,8 +24,8 @@ __all__ = ["Event", "Monitor", "Snapshot", "Trouble", "is_good"]
 WINDOW = 16  # steps between two looks at the signals: on CUDA a look waits for the device
 _RISE = 0.1  # share of the budget in which augmentation can rise by 1 (2006.06676: 500 of 25,000 kimg)
 _FEWER = 0.5  # of the best snapshot's coverage or spread: less is a collapse
-_SAME = 0.15  # spread of a class by that of its real images: so little is a collapse, whatever was before
-_FIRST_GAME = 0.2  # share of the game in which images may still be that alike
+_SAME = 0.2  # spread of a class by that of its real images: so little twice running is a collapse, unless it is growing
+_FIRST = 0.2  # share of reconstruction, and of the game, in which images may still be that alike
 _WORSE = 1.2  # reconstruction error by that of the first steps: more is no learning
 _GOOD = 0.8  # of the best score: a state that is worth going back to
 
@@ -127,11 +127,15 @@ class Monitor:
         began = self.events[-1].step if self.events else 0
         if snapshot.step - began < WINDOW:
             return None  # too early to tell
-        in_game = snapshot.step - self._game() > _FIRST_GAME * (self.steps - self._game())
-        if in_game and now.get("least_spread", 1.0) < _SAME:
-            return Trouble("collapse", "the samples of a class are nearly the same image")
+        done, game = snapshot.step, self._game()
         if not before:
             return None
+        late = done > _FIRST * game if done <= game else done - game > _FIRST * (self.steps - game)
+        spread, past = now.get("least_spread", 1.0), before[-1].measures.get("least_spread", 1.0)
+        if late and max(spread, past) < _SAME and spread <= 1.1 * past:
+            # Reconstruction alone does not lose variety: where there is none it never began to learn.
+            kind = "broken" if done <= game else "collapse"
+            return Trouble(kind, "the samples of a class are nearly the same image")
         best = max(before, key=lambda past: past.score)
         for name, said in (("least_spread", "the samples of a class are alike"), ("coverage", "variety is lost")):
             if now.get(name, 1.0) < _FEWER * best.measures.get(name, 0.0):
@@ -224,5 +228,6 @@ class Monitor:
 
 
 def is_good(snapshot: Snapshot, before: Sequence[Snapshot]) -> bool:
-    """Whether a snapshot is near enough to the best one before it to be worth going back to."""
-    return snapshot.score >= _GOOD * max((past.score for past in before), default=0.0)
+    """Whether a snapshot is varied, and near enough to the best one before it, to be worth going back to."""
+    varied = snapshot.measures.get("least_spread", 1.0) >= _SAME
+    return varied and snapshot.score >= _GOOD * max((past.score for past in before), default=0.0)

@@ -60,3 +60,19 @@ def test_mirror_half_mirrors_about_half(images):
     kept = [torch.equal(a, b) for a, b in zip(mirrored, images, strict=True)]
     assert all(a or b for a, b in zip(flipped, kept, strict=True))
     assert 20 <= sum(flipped) <= 44
+
+
+@pytest.mark.parametrize(("strength", "share"), [(0.0, 0.0), (0.4, 0.4), (1.0, 1.0)])
+def test_below_full_strength_some_images_stay_as_they_are(strength, share):
+    images = torch.ones(1000, 1, 16, 16)
+    changed = augment(images, ["cutout"], torch.Generator().manual_seed(0), strength)
+    moved = (changed != images).flatten(1).any(1).float().mean()
+    assert float(moved) == pytest.approx(share, abs=0.05)
+
+
+def test_above_full_strength_there_is_a_second_round():
+    images = torch.ones(1000, 1, 16, 16)
+    twice = (augment(images, ["cutout"], torch.Generator().manual_seed(0), 1.5) == 0).flatten(1).sum(1) > 64
+    assert 0.2 < float(twice.float().mean()) < 0.5  # of half of the images, and some squares lie within others
+    full = augment(images, ["cutout"], torch.Generator().manual_seed(0), 1.0)
+    assert torch.equal(full, augment(images, ["cutout"], torch.Generator().manual_seed(0)))

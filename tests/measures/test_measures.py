@@ -81,6 +81,9 @@ def test_features_tell_classes_apart_and_are_standardised():
     assert (guessed == fresh_labels).float().mean() > 0.9
     features = network.features(images)
     assert torch.allclose(features.mean(0), torch.zeros(features.shape[1]), atol=1e-4)
+    told = network.classes(network.features(images))
+    assert torch.equal(told, network(images.float() / 127.5 - 1).argmax(1))
+    assert float((told == labels).float().mean()) > 0.9
 
 
 def test_features_of_a_single_class_and_equal_seeds():
