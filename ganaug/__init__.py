@@ -10,7 +10,7 @@ The house, from the floor up; each part imports only from parts above it in this
     output.py      where results are written, and never over what the user has
     measures/      tensors only: features, kernel distance, precision, recall, density, coverage, copies, spread
     data/          real labelled images in: folders, CSV files and any user's dataset read below its transform
-    gan/           tensors only: networks, losses, augmentation, EMA, the training step, the loop, its monitor and checkpoint
+    gan/           tensors only: networks, losses, augmentation, EMA, the training step, the loop, monitor, checkpoint
     tasks/         what is particular to a kind of label: how items are read, which networks, how samples are labelled
     bank.py        GeneratorBank: sample, save, load; manifest.py, what it says of itself
     classifier.py  the reference classifier: judge of samples, learner of comparisons
