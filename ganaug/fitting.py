@@ -29,6 +29,7 @@ from ganaug.tasks import get_task
 __all__ = ["fit", "fit_plan"]
 
 _SHOWN = 8  # images of a class in a grid
+_COMPARED, _LEAST_COMPARED = 6000, 100  # real images that a snapshot is compared with: in all, and of each class
 
 
 def fit(
@@ -125,11 +126,18 @@ def _parts(plan: Plan) -> list[_Part]:
     shape = dataclasses.replace(shape, classes=1)
     parts = []
     for index, name in enumerate(data.class_names):
-        images = data.images[data.labels == index]
+        images = _rows(data.images, (data.labels == index).nonzero().flatten())
         parts.append(
             _Part(index, f"class-{index}", (name,), images, torch.zeros(len(images), dtype=torch.int64), shape)
         )
     return parts
+
+
+def _rows(images: Tensor, rows: Tensor) -> Tensor:
+    """Those of `images`; not a copy where they follow each other, for all may be more than memory holds."""
+    if int(rows[-1] - rows[0]) + 1 == len(rows):
+        return images[int(rows[0]) : int(rows[-1]) + 1]
+    return images[rows]
 
 
 @dataclass
@@ -150,13 +158,16 @@ class _Examiner:
         self.noise = torch.randn(len(self.labels), self.part.shape.latent_dim, generator=random)
         several = len(self.plan.data.class_names) > 1
         self.asked = self.labels + (self.part.index if self.plan.recipe.per_class else 0) if several else None
-        self.real_features = self.judge.features(self.part.images)
+        rows = _compared(self.part.labels, len(self.part.classes))
+        self.images, self.image_labels = self.part.images[rows], self.part.labels[rows]
+        self.real_features = self.judge.features(self.images)
+        self._measured: dict[str, list[float]] = {}
 
     def score(self, generator: Generator) -> tuple[float, dict[str, float]]:
         """One number to choose a snapshot by, and what is worth logging."""
         synthetic = _images(generator, self.noise, self.labels)
         features = self.judge.features(synthetic)
-        found = measures.fidelity(self.real_features, self.part.labels, features, self.labels)
+        found = measures.fidelity(self.real_features, self.image_labels, features, self.labels)
         spreads = self._ratios(measures.spread, synthetic)
         seen: dict[str, float] = {}
         if self.asked is not None:
@@ -180,14 +191,30 @@ class _Examiner:
 
     def real(self) -> dict[str, Tensor]:
         """As many real ones."""
-        return {name: self.part.images[self.part.labels == i][:_SHOWN] for i, name in enumerate(self.part.classes)}
+        return {name: self.images[self.image_labels == i][:_SHOWN] for i, name in enumerate(self.part.classes)}
 
     def _ratios(self, measure: Callable[[Tensor], float], synthetic: Tensor) -> list[float]:
-        """For each class, a measure of the synthetic images by that of the real ones."""
-        return [
-            measure(synthetic[self.labels == i]) / max(1e-6, measure(self.part.images[self.part.labels == i]))
-            for i in range(len(self.part.classes))
-        ]
+        """For each class, a measure of the synthetic images by that of the real ones, which is taken once."""
+        if measure.__name__ not in self._measured:
+            self._measured[measure.__name__] = self._of_each(measure, self.images, self.image_labels)
+        ours, theirs = self._of_each(measure, synthetic, self.labels), self._measured[measure.__name__]
+        return [made / max(1e-6, real) for made, real in zip(ours, theirs, strict=True)]
+
+    def _of_each(self, measure: Callable[[Tensor], float], images: Tensor, labels: Tensor) -> list[float]:
+        return [measure(images[labels == i]) for i in range(len(self.part.classes))]
+
+
+def _compared(labels: Tensor, classes: int) -> Tensor:
+    """Which real images a snapshot is compared with: all, or of large classes some, evenly spread.
+
+    Neighbours within a class cost the square of its images, at every snapshot.
+    """
+    most = max(_LEAST_COMPARED, _COMPARED // classes)
+    rows = []
+    for index in range(classes):
+        own = (labels == index).nonzero().flatten()
+        rows.append(own if len(own) <= most else own[torch.arange(most) * len(own) // most])
+    return torch.cat(rows).sort().values
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import ganaug
-from ganaug import planning
+from ganaug import fitting, planning
 from ganaug.data import read_images
 from ganaug.errors import DataError, RecipeError, TrainingError
 from ganaug.fitting import fit
@@ -292,6 +292,31 @@ def test_a_fault_of_our_own_is_not_taken_for_a_lack_of_memory(image_folder, tiny
     monkeypatch.setattr(Trainer, "step", wrong)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         quiet(image_folder, tiny_recipe)
+
+
+@pytest.mark.parametrize("per_class", [False, True])
+def test_a_set_that_memory_does_not_hold_gives_the_same_bank(
+    image_folder, tiny_recipe, tmp_path, monkeypatch, per_class
+):
+    recipe = tiny_recipe.replace({"per_class": per_class})
+    bank = quiet(image_folder, recipe)
+    monkeypatch.setattr("ganaug.data.room._SHARE", 0.0)
+    monkeypatch.setattr("ganaug.data.room._home", lambda: tmp_path / "cache")
+    assert same(quiet(image_folder, recipe), bank)
+    assert (tmp_path / "cache").is_dir()
+
+
+def test_a_snapshot_is_compared_with_some_images_of_large_classes(monkeypatch):
+    monkeypatch.setattr(fitting, "_COMPARED", 20)
+    monkeypatch.setattr(fitting, "_LEAST_COMPARED", 5)
+    labels = torch.tensor([1, 0] * 30 + [2] * 3)
+    rows = fitting._compared(labels, 3)
+    assert torch.bincount(labels[rows]).tolist() == [6, 6, 3]
+    assert rows.tolist() == sorted(set(rows.tolist()))
+    assert rows.min() < 6
+    assert rows.max() == 62
+    assert torch.bincount(labels[fitting._compared(labels, 3)]).max() == 6
+    assert fitting._compared(labels[:10], 2).tolist() == list(range(10))
 
 
 def test_images_that_were_held_back_are_listed_by_both_prints(image_folder, tiny_recipe):

@@ -1,32 +1,39 @@
-"""Labelled images in memory, decoded, square and uint8: what a fit starts from."""
+"""Labelled images, decoded, square and uint8: what a fit starts from."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from ganaug.data.class_names import choose_classes
 from ganaug.data.fingerprints import fingerprint, perceptual_print
-from ganaug.data.folders import list_images
+from ganaug.data.folders import ImageFiles, list_images
 from ganaug.data.images import Pixels, is_grey, to_channels, to_square, to_uint8
+from ganaug.data.room import make_room
 from ganaug.data.view import DatasetView
 from ganaug.errors import DataError
 
 __all__ = ["LabelledImages", "read_images"]
+
+_THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes and hashlib digests without holding the interpreter
+_AHEAD = 256  # images asked of the threads at a time
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
     """Images of one size with their classes."""
 
-    images: Tensor  # NCHW uint8
+    images: Tensor  # NCHW uint8, in memory or over a file that is mapped into it
     labels: Tensor  # N int64, index into class_names
     class_names: tuple[str, ...]
     label_numbers: tuple[int, ...]  # the numbers that the user's dataset gives those classes
@@ -55,15 +62,35 @@ class LabelledImages:
         return counts
 
 
+@dataclass(frozen=True)
+class _One:
+    """One image, read."""
+
+    square: Pixels
+    number: int
+    fingerprint: str
+    perceptual: str
+
+
 @dataclass
 class _Read:
     """What has been read so far."""
 
-    squares: list[Pixels] = field(default_factory=list)
+    pixels: npt.NDArray[np.uint8]  # NCHW, filled from the front
+    coloured: bool = False
     numbers: list[int] = field(default_factory=list)
     fingerprints: list[str] = field(default_factory=list)
     perceptual: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+
+    def add(self, one: _One) -> None:
+        """Keep an image."""
+        self.coloured = self.coloured or not is_grey(one.square)
+        square = to_channels(one.square, self.pixels.shape[1])
+        self.pixels[len(self.numbers)] = square.transpose(2, 0, 1)
+        self.numbers.append(one.number)
+        self.fingerprints.append(one.fingerprint)
+        self.perceptual.append(one.perceptual)
 
 
 def read_images(
@@ -77,7 +104,10 @@ def read_images(
     raw: Any = None,
     least: int = 2,
 ) -> LabelledImages:
-    """Read a folder, a CSV file or any dataset that `DatasetView` takes, whole, into memory.
+    """Read a folder, a CSV file or any dataset that `DatasetView` takes, whole.
+
+    What is too large a part of the machine's memory lies in a file of the user's cache, mapped into memory, until the
+    images are let go of.
 
     Args:
         dataset: a path, or a dataset.
@@ -90,8 +120,11 @@ def read_images(
         least: images that every class must have: 2 to train on, and 1 to measure on.
 
     Raises:
-        DataError: an image cannot be read, a class is unknown, or a class has fewer than `least` images.
+        DataError: an image cannot be read, a class is unknown, a class has fewer than `least` images, or neither
+            memory nor the disk holds them all.
     """
+    if colour not in {"auto", "grey", "rgb"}:
+        raise DataError(f"colour is {colour!r}; choose from: auto, grey, rgb")
     if on_bad not in {"stop", "skip"}:
         raise DataError(f"on_bad is {on_bad!r}; choose from: stop, skip")
     if isinstance(dataset, (str, Path)):
@@ -99,11 +132,15 @@ def read_images(
     view = DatasetView(dataset, raw=raw)
     known = view.known_labels()
     numbers = None if known is None else _choose_numbers(view, known, classes)
-    read = _read_all(view, known, numbers, resolution, fit, on_bad)
+    rows = range(len(view)) if known is None else _rows(known, numbers or ())
+    read = _Read(make_room((len(rows), 1 if colour == "grey" else 3, resolution, resolution)))
+    # Files are ours to open in several threads; what a user's dataset does when it is asked for an item is not known.
+    threads = _THREADS if isinstance(dataset, ImageFiles) else 1
+    _read_all(read, rows, lambda index: _read_one(view, index, resolution, fit), on_bad, threads)
     if numbers is None:
         numbers = _choose_numbers(view, read.numbers, classes)
     _check_counts(view, read, numbers, least)
-    return _gathered(view, read, numbers, _channels(read, colour))
+    return _gathered(view, read, numbers, grey=colour == "auto" and not read.coloured)
 
 
 def _choose_numbers(view: DatasetView, present: Sequence[int], classes: Sequence[str] | None) -> list[int]:
@@ -127,30 +164,40 @@ def _check_names(names: Sequence[str]) -> None:
             raise DataError(f"the dataset gives {times} classes the same name, {name!r}; give each its own")
 
 
+def _rows(known: Sequence[int], numbers: Sequence[int]) -> list[int]:
+    wanted = set(numbers)
+    return [index for index, number in enumerate(known) if number in wanted]
+
+
+def _read_one(view: DatasetView, index: int, resolution: int, fit: str) -> _One | DataError:
+    try:
+        image, number = view.pair(index)
+        pixels = to_uint8(image)
+    except DataError as error:
+        return error
+    return _One(to_square(pixels, resolution, fit), number, fingerprint(pixels), perceptual_print(pixels))
+
+
 def _read_all(
-    view: DatasetView, known: list[int] | None, numbers: list[int] | None, resolution: int, fit: str, on_bad: str
-) -> _Read:
-    read = _Read()
-    wanted = set(numbers or ())
-    for index in range(len(view)):
-        if known is not None and known[index] not in wanted:
-            continue
-        try:
-            image, number = view.pair(index)
-            pixels = to_uint8(image)
-        except DataError as error:
-            if on_bad == "stop":
-                raise DataError(
-                    f"{error}; mend or remove it, or skip such images: on_bad='skip', --on-bad skip"
-                ) from error
-            read.skipped.append(str(error))
-            continue
-        square = to_square(pixels, resolution, fit)
-        read.squares.append(to_channels(square, 1) if is_grey(square) else square)
-        read.numbers.append(number)
-        read.fingerprints.append(fingerprint(pixels))
-        read.perceptual.append(perceptual_print(pixels))
-    return read
+    read: _Read, rows: Sequence[int], one: Callable[[int], _One | DataError], on_bad: str, threads: int
+) -> None:
+    """Read the images of `rows` by `one`, in their order whichever thread is first."""
+    for found in _in_order(one, rows, threads):
+        if isinstance(found, _One):
+            read.add(found)
+        elif on_bad == "stop":
+            raise DataError(f"{found}; mend or remove it, or skip such images: on_bad='skip', --on-bad skip") from found
+        else:
+            read.skipped.append(str(found))
+
+
+def _in_order(one: Callable[[int], _One | DataError], rows: Sequence[int], threads: int) -> Iterator[_One | DataError]:
+    if threads == 1:
+        yield from map(one, rows)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(rows), _AHEAD):  # no more than that lies decoded at a time
+            yield from pool.map(one, rows[start : start + _AHEAD])
 
 
 def _check_counts(view: DatasetView, read: _Read, numbers: Sequence[int], least: int) -> None:
@@ -164,20 +211,17 @@ def _check_counts(view: DatasetView, read: _Read, numbers: Sequence[int], least:
             raise DataError(f"class {view.class_name(number)!r} has {had}{beside}; wanted at least {least}")
 
 
-def _channels(read: _Read, colour: str) -> int:
-    if colour == "auto":
-        return max(int(square.shape[-1]) for square in read.squares)
-    if colour not in {"grey", "rgb"}:
-        raise DataError(f"colour is {colour!r}; choose from: auto, grey, rgb")
-    return 1 if colour == "grey" else 3
-
-
-def _gathered(view: DatasetView, read: _Read, numbers: Sequence[int], channels: int) -> LabelledImages:
+def _gathered(view: DatasetView, read: _Read, numbers: Sequence[int], *, grey: bool) -> LabelledImages:
     place = {number: index for index, number in enumerate(numbers)}
     kept = [index for index, number in enumerate(read.numbers) if number in place]
-    pixels = np.stack([to_channels(read.squares[index], channels) for index in kept])
+    for row, index in enumerate(kept):
+        if row != index:
+            read.pixels[row] = read.pixels[index]
+    pixels = read.pixels[: len(kept), : 1 if grey else None]
+    if not isinstance(pixels, np.memmap):
+        pixels = np.ascontiguousarray(pixels)
     return LabelledImages(
-        images=torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))),
+        images=torch.from_numpy(pixels),
         labels=torch.tensor([place[read.numbers[index]] for index in kept], dtype=torch.int64),
         class_names=tuple(view.class_name(number) for number in numbers),
         label_numbers=tuple(numbers),

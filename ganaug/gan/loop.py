@@ -39,16 +39,23 @@ class BalancedBatches:
         self, images: Tensor, labels: Tensor, *, batch: int, balanced: bool, codes: int, random: torch.Generator
     ) -> None:
         self.images, self.labels, self.batch, self.random = images, labels, batch, random
+        self.balanced = balanced
         self.counts = torch.bincount(labels)
-        self.weights = (1 / self.counts[labels].double()) if balanced else torch.ones(len(labels), dtype=torch.double)
+        self.present = self.counts.nonzero().flatten()
+        self.by_class = labels.argsort(stable=True)
+        self.first = self.counts.cumsum(0) - self.counts  # where a class begins there
         ranks = torch.empty_like(labels)
-        for label, count in enumerate(self.counts.tolist()):
-            ranks[labels == label] = torch.arange(count)
+        ranks[self.by_class] = torch.arange(len(labels)) - self.first[labels[self.by_class]]
         self.slots = ranks % max(1, codes)  # where a class has more images than codes, they take turns
 
     def draw(self) -> Batch:
-        """`batch` images with their labels, drawn with replacement."""
-        chosen = torch.multinomial(self.weights, self.batch, replacement=True, generator=self.random)
+        """`batch` images with their labels, drawn with replacement, in time that does not grow with their number."""
+        if self.balanced:
+            classes = self.present[torch.randint(len(self.present), (self.batch,), generator=self.random)]
+            place = torch.rand(self.batch, generator=self.random, dtype=torch.double) * self.counts[classes]
+            chosen = self.by_class[self.first[classes] + place.long()]
+        else:
+            chosen = torch.randint(len(self.labels), (self.batch,), generator=self.random)
         return Batch(self.images[chosen], self.labels[chosen], self.slots[chosen])
 
 

@@ -42,6 +42,19 @@ def test_batches_balance_classes_or_follow_them():
     assert share(False) == pytest.approx(1 / 6, abs=0.07)
 
 
+def test_batches_draw_the_images_of_a_class_equally_often():
+    labels = torch.tensor([3, 0, 3, 3, 0, 3, 3, 3])  # of other classes there are none
+    images = torch.arange(8, dtype=torch.uint8)[:, None, None, None]
+    batches = BalancedBatches(
+        images, labels, batch=30_000, balanced=True, codes=4, random=torch.Generator().manual_seed(0)
+    )
+    batch = batches.draw()
+    expected = torch.where(labels == 0, 1 / 4, 1 / 12) * 30_000
+    assert torch.bincount(batch.images.flatten().long(), minlength=8).tolist() == pytest.approx(expected, rel=0.08)
+    assert torch.equal(labels[batch.images.flatten().long()], batch.labels)
+    assert batches.slots.tolist() == [0, 0, 1, 2, 1, 3, 0, 1]
+
+
 def test_the_best_snapshot_is_kept_and_not_the_last():
     scores, seen = iter([0.1, 0.9, 0.4, 0.2]), []
 
