@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from enum import Enum
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganaug import __version__
-from ganaug.errors import GanaugError, OutputError, RecipeError
+from ganaug.errors import GanaugError, LostProcessError, OutputError, RecipeError
 
 if TYPE_CHECKING:
     from ganaug.gan.interruption import Interrupted
@@ -49,6 +50,8 @@ Data = Annotated[Path, typer.Option("--data", help="Folder with a folder for eac
 OptionalData = Annotated[Path | None, typer.Option("--data", help="The training images: a folder or a CSV.")]
 Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B", help="Class names; all by default.")]
 OnBadFile = Annotated[OnBad, typer.Option(help="An image that cannot be read: stop, or skip and count it.")]
+Devices = Annotated[str | None, typer.Option(help="Processes on each machine, or auto: one for each CUDA card.")]
+NumNodes = Annotated[int | None, typer.Option(help="Machines that fit together.", min=1)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")]
 ExistOk = Annotated[bool, typer.Option("--exist-ok", help="Write where something is already.")]
 
@@ -67,6 +70,8 @@ def fit(
     batch: Annotated[int | None, typer.Option(help="Real images a step.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, noise and order.")] = None,
     device: Device = "auto",
+    devices: Devices = None,
+    num_nodes: NumNodes = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     on_bad: OnBadFile = OnBad.stop,
     exist_ok: ExistOk = False,
@@ -77,30 +82,36 @@ def fit(
     """Train generators on your images: data -> bank."""
     from ganaug.fitting import fit_plan
     from ganaug.gan.interruption import Interrupted
+    from ganaug.launching import resolve_ranks
     from ganaug.planning import plan_fit
     from ganaug.recipe import Recipe, load_recipe
     from ganaug.workflow import bank_path, check_bank_path
 
-    changes = _settings(settings)
-    said = (Recipe() if recipe is None else load_recipe(recipe)).replace(changes).data
-    source = data if data is not None else Path(said.path or ".")
-    names = _split(classes) or said.classes
-    goal = out if out is not None else bank_path(source, names)
-    run_dir = goal.with_suffix(".run")
-    if not dry_run:
-        check_bank_path(goal, run_dir, data=source, exist_ok=exist_ok, resume=resume)
+    ranks = resolve_ranks(device, devices, num_nodes).joined()
+    with ranks.as_one():
+        changes = _settings(settings)
+        said = (Recipe() if recipe is None else load_recipe(recipe)).replace(changes).data
+        source = data if data is not None else Path(said.path or ".")
+        names = _split(classes) or said.classes
+        goal = out if out is not None else bank_path(source, names)
+        run_dir = goal.with_suffix(".run")
+        if not dry_run:
+            check_bank_path(goal, run_dir, data=source, exist_ok=exist_ok, resume=resume)
     plan = plan_fit(
         source, classes=names, recipe=recipe, settings=changes, seed=seed, kimg=kimg, minutes=minutes, batch=batch,
-        device=device, on_bad=on_bad.value, run_dir=run_dir, resume=resume,
+        ranks=ranks, on_bad=on_bad.value, run_dir=run_dir, resume=resume,
     )  # fmt: skip
     _say(*plan.lines())
     if dry_run:
-        typer.echo(plan.recipe.to_yaml(), nl=False)
+        if ranks.first:
+            typer.echo(plan.recipe.to_yaml(), nl=False)
         return
     try:
         bank = fit_plan(plan)
     except Interrupted as interrupted:
         raise _Stopped(interrupted) from interrupted
+    if not ranks.first:
+        return
     try:
         bank.save(goal)
     except OutputError as error:
@@ -423,8 +434,14 @@ def _settings(pairs: list[str] | None) -> dict[str, Any]:
 
 
 def _say(*lines: str) -> None:
-    for line in lines:
-        typer.echo(line, err=True)
+    if _is_first():
+        for line in lines:
+            typer.echo(line, err=True)
+
+
+def _is_first() -> bool:
+    """Whether this process is the one that speaks, of those that torchrun or SLURM may have started."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0
 
 
 # the parser's UsageError, which Typer has moved from one module to another before
@@ -458,6 +475,8 @@ def main() -> None:
 def _run(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="ganaug", standalone_mode=False) or 0
+    except LostProcessError as error:
+        return _failed(str(error)) if _is_first() else 1
     except GanaugError as error:
         return _failed(str(error), error.code if isinstance(error, _Stopped) else 1)
     except _CANNOT_PARSE as error:
@@ -475,5 +494,5 @@ def _run(arguments: list[str]) -> int:
 
 
 def _failed(message: str, code: int = 1) -> int:
-    _say("ganaug: " + " ".join(message.split()))
+    typer.echo("ganaug: " + " ".join(message.split()), err=True)
     return code

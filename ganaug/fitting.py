@@ -21,6 +21,8 @@ from ganaug.data import LabelledImages
 from ganaug.gan.loop import Fit, Snapshot
 from ganaug.gan.networks import Generator, NetworkShape
 from ganaug.gan.precision import half_pays
+from ganaug.gan.processes import Processes
+from ganaug.launching import Devices
 from ganaug.manifest import Happening
 from ganaug.planning import OnBad, Plan, RecipeLike, enough_memory, plan_fit
 from ganaug.progress import Bar
@@ -43,6 +45,8 @@ def fit(
     minutes: float | None = None,
     batch: int | None = None,
     device: str | torch.device = "auto",
+    devices: Devices = None,
+    num_nodes: int | None = None,
     run_dir: str | Path | None = None,
     resume: bool = False,
     raw: Any = None,
@@ -62,6 +66,10 @@ def fit(
         minutes: budget in minutes, turned into kimg by a probe; overrides the recipe's.
         batch: real images a step; overrides the recipe's.
         device: "auto", "cpu", "cuda" or "cuda:i".
+        devices: processes on each machine, "auto" for one on each CUDA card; by default one, or those that torchrun or
+            SLURM has started, all of which must call this. They share each batch and learn what one would. Where they
+            are started here, the calling script needs `if __name__ == "__main__"`.
+        num_nodes: machines; by default one, or those that torchrun or SLURM uses.
         run_dir: folder for sample grids, log, curves and checkpoints; none of them without it. What an earlier fit
             left there is replaced, unless `resume`.
         resume: go on from the last checkpoint in `run_dir`, with its recipe; afresh where there is none.
@@ -79,29 +87,45 @@ def fit(
     """
     plan = plan_fit(
         dataset, classes=classes, recipe=recipe, settings=settings, seed=seed, kimg=kimg, minutes=minutes, batch=batch,
-        device=device, raw=raw, on_bad=on_bad, run_dir=run_dir, resume=resume,
+        device=device, devices=devices, num_nodes=num_nodes, raw=raw, on_bad=on_bad, run_dir=run_dir, resume=resume,
     )  # fmt: skip
     return fit_plan(plan, held_back=held_back, progress=progress)
 
 
 def fit_plan(plan: Plan, *, held_back: Sequence[str] | LabelledImages = (), progress: bool = True) -> GeneratorBank:
     """Carry out a plan; arguments are those of `fit`."""
-    if plan.run is not None and not plan.goes_on:
-        plan.run.start(plan.recipe, plan.data)
-    elif plan.run is not None:
-        plan.run.go_on()
+    return plan.ranks.run(_fit_here, plan, held_back, progress)
+
+
+def _fit_here(
+    processes: Processes,
+    device: torch.device,
+    plan: Plan,
+    held_back: Sequence[str] | LabelledImages,
+    progress: bool,
+) -> GeneratorBank:
+    """One process's part in a plan; the first alone examines, speaks and writes."""
+    ranks = dataclasses.replace(plan.ranks, device=device, processes=processes)
+    plan, run = dataclasses.replace(plan, ranks=ranks), plan.run if processes.first else None
+    if run is not None and not plan.goes_on:
+        run.start(plan.recipe, plan.data)
+    elif run is not None:
+        run.go_on()
     parts = _parts(plan)
     fits = []
     try:
-        with enough_memory(plan.recipe), Bar(plan.recipe.kimg or 0, shown=progress) as bar:
-            judge = measures.train_features(
-                plan.data.images, plan.data.labels, seed=plan.recipe.seed, half=half_pays(torch.device("cpu"))
-            )
+        with enough_memory(plan.recipe), Bar(plan.recipe.kimg or 0, shown=progress and processes.first) as bar:
+            judge = None
+            if processes.first:
+                judge = measures.train_features(
+                    plan.data.images, plan.data.labels, seed=plan.recipe.seed, half=half_pays(torch.device("cpu"))
+                )
             for part in parts:
-                fits.append(_fit_part(plan, part, len(parts), _Examiner(plan, part, judge), bar))
+                examiner = _Examiner(plan, part, judge) if judge is not None else None
+                fits.append(_fit_part(plan, part, len(parts), examiner, bar))
     finally:
-        if plan.run is not None:
-            plan.run.discard()
+        if run is not None:
+            run.discard()
     manifest = _manifest(plan, parts, [part_fit for _, part_fit in fits], held_back)
     return GeneratorBank(manifest, [generator for generator, _ in fits])
 
@@ -221,34 +245,39 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _fit_part(plan: Plan, part: _Part, count: int, examiner: _Examiner, bar: Bar) -> tuple[Generator, Fit]:
+def _fit_part(plan: Plan, part: _Part, count: int, examiner: _Examiner | None, bar: Bar) -> tuple[Generator, Fit]:
     assert plan.recipe.kimg is not None
     kimg = plan.recipe.kimg / count
 
     def on_snapshot(snapshot: Snapshot, generator: Generator) -> None:
         bar.score(snapshot.score)
-        if plan.run is not None:
+        if plan.run is not None and examiner is not None:
             synthetic = examiner.synthetic(generator)
             plan.run.record(part.name, part_fit.history, synthetic, examiner.real(), part_fit.events)
+
+    def evaluate(generator: Generator) -> tuple[float, dict[str, float]]:
+        assert examiner is not None, "the first process alone examines"
+        return examiner.score(generator)
 
     part_fit = Fit(
         images=part.images,
         labels=part.labels,
         recipe=plan.recipe,
         shape=part.shape,
-        device=plan.device,
+        device=plan.ranks.device,
         kimg=kimg,
-        evaluate=examiner.score,
+        evaluate=evaluate,
         seed=(plan.recipe.seed + 1_000_003 * part.index) % 2**63,
         checkpoint=plan.run.checkpoint(part.name) if plan.run is not None else None,
         resume=plan.goes_on,
+        processes=plan.ranks.processes,
         on_step=lambda step, steps: bar.move((part.index + step / steps) / count),
         on_snapshot=on_snapshot,
         on_event=lambda event: warnings.warn(f"training: {event.told}", stacklevel=2),
     )
     generator = part_fit.run()
     bar.skip_to((part.index + 1) / count)
-    if plan.run is not None:
+    if plan.run is not None and plan.ranks.first:
         plan.run.draw(part.name, part_fit.history, part_fit.events)
     return generator, part_fit
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import statistics
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +12,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from ganaug.data import DatasetView, LabelledImages
 from ganaug.data.folders import list_images
 from ganaug.errors import DataError, RecipeError, TrainingError
-from ganaug.gan.device import resolve_device
 from ganaug.gan.loop import seconds_per_step
+from ganaug.gan.networks import NetworkShape
+from ganaug.gan.processes import Processes
+from ganaug.launching import Devices, Ranks, resolve_ranks
 from ganaug.recipe import Recipe, budget_steps, load_recipe
 from ganaug.run_folder import RunFolder
 from ganaug.tasks import get_task
@@ -37,7 +41,8 @@ class Plan:
     recipe: Recipe
     """As resolved; its kimg is set."""
     data: LabelledImages
-    device: torch.device
+    ranks: Ranks
+    """The processes that carry it out, and the device of this one."""
     minutes: float | None = None
     """Minutes that the training steps alone will take, where a probe was made."""
     run: RunFolder | None = None
@@ -60,11 +65,12 @@ class Plan:
             "on" if self.recipe.data.horizontal_flip else "off (data.horizontal_flip=true where mirrors keep the class)"
         )
         steps = budget_steps(self.recipe.kimg or 0, self.recipe.gan.batch)
+        where = str(self.ranks.device) if self.ranks.size == 1 else f"{self.ranks.size} x {self.ranks.device.type}"
         time = f", about {self.minutes:.1f} minutes" if self.minutes else ""
         return [
             *lines,
             f"generator: {self.recipe.resolution} px, {channels}, {networks}; horizontal flip {flip}",
-            f"budget: {self.recipe.kimg:.1f} kimg, {_several(steps, 'step', 'steps')}{time}, on {self.device}",
+            f"budget: {self.recipe.kimg:.1f} kimg, {_several(steps, 'step', 'steps')}{time}, on {where}",
         ]
 
 
@@ -79,17 +85,37 @@ def plan_fit(
     minutes: float | None = None,
     batch: int | None = None,
     device: str | torch.device = "auto",
+    devices: Devices = None,
+    num_nodes: int | None = None,
     raw: Any = None,
     on_bad: OnBad = "stop",
     run_dir: str | Path | None = None,
     resume: bool = False,
+    ranks: Ranks | None = None,
 ) -> Plan:
     """Read the data, resolve the recipe and turn minutes into kimg, without training and without writing anything.
 
-    Arguments are those of `fit`.
+    Arguments are those of `fit`; `ranks`, where they are settled already, outdo `device`, `devices` and `num_nodes`.
     """
     changes = _changes(settings, {"seed": seed, "kimg": kimg, "minutes": minutes, "gan.batch": batch})
-    where = resolve_device(device)
+    ranks = ranks or resolve_ranks(device, devices, num_nodes).joined()
+    with ranks.as_one():
+        plan = _without_budget(dataset, changes, ranks, classes, recipe, raw, on_bad, run_dir, resume)
+    return plan if plan.recipe.kimg is not None else _with_kimg(plan)
+
+
+def _without_budget(
+    dataset: Any,
+    changes: dict[str, Any],
+    ranks: Ranks,
+    classes: Sequence[str] | None,
+    recipe: RecipeLike | None,
+    raw: Any,
+    on_bad: OnBad,
+    run_dir: str | Path | None,
+    resume: bool,
+) -> Plan:
+    """The plan, but for turning minutes into kimg."""
     run = RunFolder(Path(run_dir)) if run_dir is not None else None
     goes_on = resume and run is not None and run.can_go_on()
     notes = [f"{run.path} holds no checkpoint yet; starting afresh"] if resume and run and not goes_on else []
@@ -102,13 +128,12 @@ def plan_fit(
         resolved = load_recipe(recipe).replace(changes)
     else:
         resolved = load_recipe(recipe).replace(changes)
+    ranks.check_batch(resolved.gan.batch)
     data = _read(dataset, resolved, classes, raw, on_bad)
+    ranks.check_images(len(data))
     if run is not None and goes_on:
         run.check_images(data)
-    spent = None
-    if resolved.kimg is None:
-        resolved, spent = _with_kimg(resolved, data, where)
-    return Plan(resolved, data, where, spent, run, goes_on, tuple(notes))
+    return Plan(resolved, data, ranks, None, run, goes_on, tuple(notes))
 
 
 def _changes(settings: Mapping[str, Any] | None, flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,15 +189,22 @@ def _read(dataset: Any, recipe: Recipe, classes: Sequence[str] | None, raw: Any,
     return data
 
 
-def _with_kimg(recipe: Recipe, data: LabelledImages, device: torch.device) -> tuple[Recipe, float]:
-    """The recipe with the kimg that its minutes are good for, and the minutes that its steps alone will take."""
+def _with_kimg(plan: Plan) -> Plan:
+    """The plan with the kimg that its minutes are good for, and the minutes that its steps alone will take."""
+    recipe, data = plan.recipe, plan.data
     assert recipe.minutes is not None
     shape = get_task(recipe.task).shape(data, recipe)
-    with enough_memory(recipe):
-        seconds = seconds_per_step(recipe, shape, device, data.images, data.labels)
+    seconds = plan.ranks.run(_probe, recipe, shape, data.images, data.labels)
     steps = max(1, int(_STEPPING * recipe.minutes * 60 / seconds))
     kimg = min(steps * recipe.gan.batch / 1000, 1e6)
-    return recipe.replace({"kimg": kimg}), steps * seconds / 60
+    return dataclasses.replace(plan, recipe=recipe.replace({"kimg": kimg}), minutes=steps * seconds / 60)
+
+
+def _probe(
+    processes: Processes, device: torch.device, recipe: Recipe, shape: NetworkShape, images: Tensor, labels: Tensor
+) -> float:
+    with enough_memory(recipe):
+        return seconds_per_step(recipe, shape, device, images, labels, processes)
 
 
 def choose_recipe(dataset: Any, *, raw: Any = None) -> tuple[str, str]:

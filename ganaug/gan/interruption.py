@@ -24,6 +24,9 @@ class Interrupted(KeyboardInterrupt):
         self.saved = saved
         """The step that the last whole checkpoint is of; None where there is none."""
 
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[int, int, int, int | None]]:
+        return type(self), (self.number, self.step, self.steps, self.saved)  # a process of a group sends it
+
 
 class Interruption:
     """Inside, Ctrl-C and a scheduler's SIGTERM are noted in `number`; a second one stops at once.

@@ -1,0 +1,349 @@
+"""How a fit comes to run as several processes: started here, one on each device, or by torchrun or SLURM.
+
+lightning-fabric starts them, finds their places and lets them meet; it is imported for more than one process only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import torch
+from torch.multiprocessing.spawn import ProcessException
+
+from ganaug.errors import DataError, DeviceError, GanaugError, LostProcessError, RecipeError, TrainingError
+from ganaug.gan.device import resolve_device
+from ganaug.gan.processes import Group, Processes
+
+__all__ = ["Devices", "Ranks", "resolve_ranks"]
+
+Devices = int | str | None
+Found = TypeVar("Found")
+
+_LEAST = 4  # real images of a batch for each process: two are rebuilt, and two are matched by a pair from noise
+_PATIENCE = 60.0  # seconds that processes have to end by themselves when an interrupt has reached them
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes of a fit: how many, on which kind of device, and who starts them."""
+
+    device: torch.device
+    """Of this process; of the first where they are still to be started."""
+    local: int = 1
+    """Processes on each machine."""
+    machines: int = 1
+    outside: bool = False
+    """Whether torchrun or SLURM has started them, so that this process is one of them."""
+    processes: Processes = field(default_factory=Processes)
+    """The group that this process is one of."""
+
+    @property
+    def size(self) -> int:
+        """Processes in all."""
+        return self.local * self.machines
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes the result."""
+        return self.processes.first and (self.outside or self.processes.size > 1 or _node_rank() == 0)
+
+    def run(self, function: Callable[..., Found], *arguments: Any) -> Found:
+        """Call `function(processes, device, *arguments)` in every process, and return what it gave in the first.
+
+        Where torchrun or SLURM has started them, all return their own.
+
+        Raises:
+            GanaugError: what one of the processes raised; the others are ended.
+        """
+        if self.outside or self.size == 1:
+            return function(self.processes, self.device, *arguments)
+        with tempfile.TemporaryDirectory(prefix="ganaug-") as name, _environment(), _ended_at_last() as started:
+            folder = Path(name)
+            (folder / "work").write_bytes(_packed((function, arguments)))
+            try:
+                self._fabric("ddp_spawn").launch(_Work(folder))
+            except ProcessException as error:
+                raise _complaint(folder, str(error)) from error
+            except KeyboardInterrupt:  # it has reached them too
+                for child in started():
+                    child.join(_PATIENCE)
+                raise _complaint(folder, "stopped") if any(folder.glob("failed-*")) else KeyboardInterrupt from None
+            if not (folder / "found").exists():
+                raise _complaint(folder, "it found nothing")
+            found: Found = pickle.loads((folder / "found").read_bytes())
+            return found
+
+    @contextlib.contextmanager
+    def as_one(self) -> Iterator[None]:
+        """What fails inside in one process fails in all, and only the first says why."""
+        failed: GanaugError | None = None
+        try:
+            yield
+        except GanaugError as error:
+            failed = error
+        said = [error for error in self.processes.gathered(failed) if error is not None]
+        if said and self.processes.first:
+            raise said[0]
+        if said:
+            raise LostProcessError("the first process of this fit says why it has ended")
+
+    def check_batch(self, batch: int) -> None:
+        """Make sure that the processes can share a batch; a RecipeError where they cannot."""
+        least = _LEAST * self.size
+        if self.size > 1 and (batch % self.size or batch < least):
+            raise RecipeError(
+                f"a batch of {batch} images cannot be shared by {self.size} processes; set gan.batch (--batch) to a "
+                f"multiple of {self.size} that is at least {least}"
+            )
+
+    def check_images(self, count: int) -> None:
+        """Make sure that there is an image for each process; a DataError where there is not."""
+        if self.size > count:
+            raise DataError(
+                f"there are {self.size} processes and {count} images, and wanted is an image for each process at "
+                "least; lower --devices or --num-nodes"
+            )
+
+    def joined(self) -> Ranks:
+        """The same with the group that this process is one of: met, where torchrun or SLURM has started it."""
+        if not self.outside or self.size == 1:
+            return self
+        fabric = self._fabric("ddp")
+        fabric.launch()
+        return Ranks(fabric.device, self.local, self.machines, True, Group(fabric.device))
+
+    def _fabric(self, strategy: str) -> Any:
+        _hush()
+        from lightning_fabric import Fabric
+        from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+
+        own: list[Any] = [] if self.outside else [LightningEnvironment()]
+        try:
+            return Fabric(
+                accelerator=self.device.type,
+                devices=self.local,
+                num_nodes=self.machines,
+                strategy=strategy,
+                plugins=own,
+            )
+        except (RuntimeError, ValueError) as error:
+            said = " ".join(str(error).split())
+            raise DeviceError(f"{self.size} processes cannot be started here ({said})") from error
+
+
+def resolve_ranks(device: str | torch.device = "auto", devices: Devices = None, num_nodes: int | None = None) -> Ranks:
+    """The processes that carry a fit.
+
+    Args:
+        device: "auto", "cpu", "cuda" or "cuda:i"; several processes take one CUDA card each, from the first on.
+        devices: processes on each machine; "auto" is all CUDA cards, or one process on a CPU. By default what torchrun
+            or SLURM has started, else one.
+        num_nodes: machines. By default what torchrun or SLURM uses, else one. Without them the same command is given on
+            every machine, with MASTER_ADDR, MASTER_PORT and NODE_RANK in its environment.
+
+    Raises:
+        DeviceError: there are not so many devices, or others than torchrun or SLURM has started processes for.
+    """
+    where = resolve_device(device)
+    wanted = _count("devices", devices, torch.cuda.device_count() if where.type == "cuda" else 1)
+    machines = _count("num_nodes", num_nodes, 1)
+    started = _started(os.environ)
+    if started is not None:
+        for name, asked, found in zip(("devices", "num_nodes"), (wanted, machines), started, strict=True):
+            if asked not in (None, found):
+                raise DeviceError(
+                    f"{name} is {asked}, and torchrun or SLURM has started processes for {found}; leave {name} out"
+                )
+    local, machines = started or (wanted or 1, machines or 1)
+    ranks = Ranks(where, local, machines, started is not None)
+    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if name not in os.environ]
+    if machines > 1 and not ranks.outside and missing:
+        raise DeviceError(
+            f"{machines} machines are asked for, and the environment does not say {', '.join(missing)}; set them as "
+            "torch.distributed wants them on every machine, or start with torchrun or srun"
+        )
+    if ranks.size > 1:
+        _check_devices(ranks, str(device))
+    return ranks
+
+
+def _check_devices(ranks: Ranks, asked: str) -> None:
+    where = ranks.device
+    if where.type not in {"cpu", "cuda"}:
+        raise DeviceError(f"{ranks.size} processes on {where.type} are not possible; leave devices out, or use the cpu")
+    if ":" in asked:
+        raise DeviceError(f"device {asked!r} is a single one, and {ranks.local} are asked for; give {where.type!r}")
+    there = torch.cuda.device_count() if where.type == "cuda" else os.cpu_count() or 1
+    if ranks.local > there:
+        what = "CUDA cards" if where.type == "cuda" else "processor cores"
+        hint = " (with SLURM: --gpus-per-node, not --gpus-per-task)" if ranks.outside and where.type == "cuda" else ""
+        raise DeviceError(
+            f"{ranks.local} processes on this machine, and {there} {what} are there for them; ask for {there} devices "
+            f"at the most{hint}"
+        )
+
+
+def _count(name: str, given: Devices, every: int) -> int | None:
+    if given is None:
+        return None
+    if given == "auto":
+        return every
+    try:
+        count = int(given)
+    except ValueError:
+        count = 0
+    if isinstance(given, bool) or count < 1:
+        raise DeviceError(
+            f"{name} is {given!r}; give a whole number from 1 on" + (", or auto" if name == "devices" else "")
+        )
+    return count
+
+
+def _started(said: Mapping[str, str]) -> tuple[int, int] | None:
+    """Processes on each machine, and machines, where torchrun or SLURM's srun has started more than this one."""
+    if "TORCHELASTIC_RUN_ID" in said:
+        total, local = int(said["WORLD_SIZE"]), int(said["LOCAL_WORLD_SIZE"])
+    else:  # SLURM_NTASKS is there in a batch script too, which is one process
+        total = int(said.get("SLURM_STEP_NUM_TASKS", 1))
+        local = max(1, total // int(said.get("SLURM_STEP_NUM_NODES", 1)))
+    return (local, total // local) if total > 1 else None
+
+
+def _node_rank() -> int:
+    return int(os.environ.get("NODE_RANK", 0))
+
+
+class _Work:
+    """What a process does that was started here; called when it has met the others."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Callable[[Path], _Work], tuple[Path]]:
+        return _arrived, (self.folder,)
+
+    def __call__(self, fabric: Any) -> None:
+        _work(fabric, self.folder)
+
+
+def _arrived(folder: Path) -> _Work:
+    """In a new process, before it meets the others."""
+    _hush()
+    return _Work(folder)
+
+
+def _hush() -> None:
+    """Fabric announces every process; what is below a warning is not told."""
+    logging.getLogger("lightning_fabric.utilities").setLevel(logging.WARNING)
+
+
+def _work(fabric: Any, folder: Path) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    first = fabric.local_rank == 0
+    warnings.showwarning = _show_warning if first else _show_nothing
+    try:
+        function, arguments = pickle.loads((folder / "work").read_bytes())
+        found = function(Group(fabric.device), fabric.device, *arguments)
+        if first:
+            (folder / "found").write_bytes(pickle.dumps(found))
+    except LostProcessError:  # whose reason is another's to tell
+        raise
+    except KeyboardInterrupt as error:  # raised, it would be lost on the way
+        (folder / f"failed-{fabric.local_rank}").write_bytes(_as_ours(error))
+    except BaseException as error:
+        (folder / f"failed-{fabric.local_rank}").write_bytes(_as_ours(error))
+        raise
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its processes."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print("warning: " + " ".join(str(message).split()), file=sys.stderr, flush=True)
+
+
+def _show_nothing(*_: Any, **__: Any) -> None:
+    pass
+
+
+def _as_ours(error: BaseException) -> bytes:
+    """An error in a form that the starting process can raise."""
+    if isinstance(error, (GanaugError, KeyboardInterrupt)):
+        return pickle.dumps(error)
+    return pickle.dumps(TrainingError(f"a process of the fit failed with {type(error).__name__}: {error}"))
+
+
+def _complaint(folder: Path, end: str) -> BaseException:
+    """What the process said that failed first."""
+    said = sorted(folder.glob("failed-*"), key=lambda path: path.stat().st_mtime_ns)
+    if said:
+        complaint: BaseException = pickle.loads(said[0].read_bytes())
+        return complaint
+    return TrainingError(
+        f"a process of the fit has died ({end.strip().splitlines()[0]}): for want of memory, or because the script "
+        "that started it lacks if __name__ == '__main__'"
+    )
+
+
+def _packed(work: Any) -> bytes:
+    try:
+        return pickle.dumps(work)
+    except Exception as error:  # pickle raises what the user's objects raise
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DataError(f"the data cannot be sent to other processes ({said}); read it into a folder first") from error
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """The environment put back: where the processes met is of no use to the next ones."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _ended_at_last() -> Iterator[Callable[[], set[Any]]]:
+    """No process that was started inside goes on afterwards; a scheduler's SIGTERM is passed on to them."""
+    before = set(multiprocessing.active_children())
+
+    def started() -> set[Any]:
+        return set(multiprocessing.active_children()) - before
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for child in started():
+            os.kill(child.pid, number)
+
+    main = threading.current_thread() is threading.main_thread()
+    usual = main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if usual:
+        signal.signal(signal.SIGTERM, pass_on)
+    try:
+        yield started
+    finally:
+        if usual:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for child in started():
+            child.kill()
+            child.join()
