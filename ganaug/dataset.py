@@ -28,7 +28,8 @@ from ganaug.data import from_square
 from ganaug.data.items import join_item, split_item
 from ganaug.errors import RecipeError
 from ganaug.matching import MatchedClass, larger_images, match_classes, strange_images, unmatched_classes, with_size
-from ganaug.pool import Report, SamplePool
+from ganaug.pool import SamplePool
+from ganaug.pool_making import Report
 from ganaug.ratios import AnnealedRatio, Ratio, SlotPlan, interleaved
 from ganaug.tasks import get_task
 

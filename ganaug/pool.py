@@ -5,10 +5,9 @@ A pool is a folder named by its key:
     pool.json        what is in it; written last, so that a folder that has it is whole
     images.u8        (count, height, width, channels) uint8, class after class, sample 0, 1, 2, ... of each
     soft.f32         (count, classes) float32, a judge's probabilities for each, where they were given
-    images.partial   what an interrupted making has left, with progress.json; the next making goes on from there
+    *.partial        what an interrupted making has left; the next making goes on from there
 
-Whoever comes first makes the pool; other processes (other ranks, other runs) wait on a lock and find it whole. The
-lock goes with its process, so nothing waits for one that has died.
+Whoever comes while a pool is being made (other ranks, other runs) takes a share in the making; see `pool_making`.
 """
 
 from __future__ import annotations
@@ -17,9 +16,7 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Union
 
@@ -28,16 +25,15 @@ import numpy.typing as npt
 import platformdirs
 from filelock import FileLock, Timeout
 
-from ganaug.bank import CHUNK, GeneratorBank
+from ganaug.bank import GeneratorBank
 from ganaug.errors import BankError, DataError, OutputError
+from ganaug.pool_making import Making, Report
 
 __all__ = ["SamplePool", "alone_in", "pool_home", "writing_to"]
 
 FORMAT = 1
-_SYNC_EVERY = 32  # chunks between two notes of how far the making has come
 _log = logging.getLogger("ganaug")
 
-Report = Callable[[int, int], None]  # samples made so far, samples in all
 Indices = Union[Sequence[int], npt.NDArray[np.int64]]
 
 
@@ -79,6 +75,7 @@ class SamplePool:
         chosen: Mapping[int, Indices] | None = None,
         soft: Mapping[int, npt.NDArray[np.float32]] | None = None,
         report: Report | None = None,
+        workers: int = 0,
     ) -> SamplePool:
         """The pool of these samples: reused where it is whole, gone on with where its making was interrupted.
 
@@ -91,6 +88,8 @@ class SamplePool:
                 fewer than `counts` says, they begin anew. Samples 0, 1, 2, ... by default.
             soft: (n, classes) probabilities of the samples in `chosen`, by class; see `soft`.
             report: called with the number of samples made and the number in all, as the making goes on.
+            workers: processes to make it with; 0 makes it in this one. The samples are the same. As they are spawned,
+                the calling script needs `if __name__ == "__main__"`, and each takes seconds to start.
 
         Raises:
             OutputError: the folder cannot be written, or the disk is full.
@@ -98,7 +97,7 @@ class SamplePool:
         wanted = {int(index): int(count) for index, count in sorted(counts.items()) if count != 0}
         if not wanted or min(wanted.values()) < 0 or not set(wanted) <= set(range(len(bank.class_names))):
             raise BankError(f"a pool of {dict(counts)} samples a class; wanted counts of at least 1, by class index")
-        header = {
+        header: dict[str, Any] = {
             "format": FORMAT,
             "bank": bank.fingerprint,
             "class_names": list(bank.class_names),
@@ -118,11 +117,8 @@ class SamplePool:
         key = hashlib.sha256(json.dumps(header).encode()).hexdigest()[:32]
         folder = pool_home(directory) / key
         if _read_header(folder) != header:
-            with writing_to(folder), alone_in(folder):
-                if _read_header(folder) != header:  # another process may have made it while this one waited
-                    if told is not None:
-                        (folder / "soft.f32").write_bytes(told.tobytes())
-                    _make(folder, bank, header, indices, report)
+            row_bytes = _bytes(header["shape"][1:])
+            _make(Making(folder, wanted, indices, int(seed), row_bytes), header, told, bank, report, workers)
         return cls(folder)
 
     def __len__(self) -> int:
@@ -231,63 +227,29 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def _make(
-    folder: Path,
-    bank: GeneratorBank,
+    making: Making,
     header: Mapping[str, Any],
-    indices: Mapping[int, npt.NDArray[np.int64]],
+    told: npt.NDArray[np.float32] | None,
+    bank: GeneratorBank,
     report: Report | None,
+    workers: int,
 ) -> None:
-    total, needed = header["shape"][0], _bytes(header["shape"])
-    chunks = [
-        (int(index), start, min(start + CHUNK, count))
-        for index, count in header["counts"].items()
-        for start in range(0, count, CHUNK)
-    ]
-    row = needed // total
-    done = _chunks_done(folder)
-    made = sum(stop - start for _, start, stop in chunks[:done])
-    if not _holds(folder / "images.partial", made * row):
-        done = made = 0
-    _log.info(
-        "making a pool of %d samples, %.1f MB, in %s%s",
-        total, needed / 1e6, folder, f" (going on after {made})" if made else "",
-    )  # fmt: skip
-    free = shutil.disk_usage(folder).free
-    if free < needed - made * row:
-        raise OutputError(
-            f"the pool takes {needed / 1e6:.0f} MB and {folder} has {free / 1e6:.0f} MB free; make room, or give "
-            "another place as pool_dir"
-        )
-    # written, not mapped: a disk that fills up is then an error and not the end of the process
-    with open(folder / "images.partial", "r+b" if done else "wb") as file:
-        file.truncate(made * row)
-        file.seek(made * row)
-        for number, (index, start, stop) in enumerate(chunks[done:], start=done + 1):
-            samples = bank.sample_at(index, indices[index][start:stop].tolist(), seed=header["seed"])
-            file.write(samples.permute(0, 2, 3, 1).contiguous().numpy().tobytes())
-            made += stop - start
-            if number % _SYNC_EVERY == 0 or number == len(chunks):
-                file.flush()
-                os.fsync(file.fileno())
-                _write_json(folder / "progress.json", {"chunks": number})
-            if report is not None:
-                report(made, total)
-    os.replace(folder / "images.partial", folder / "images.u8")
-    _write_json(folder / "pool.json", header)
-    (folder / "progress.json").unlink(missing_ok=True)
-
-
-def _chunks_done(folder: Path) -> int:
-    """How many chunks an interrupted making says it has safely on disk."""
-    try:
-        done = json.loads((folder / "progress.json").read_text("utf-8"))["chunks"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return 0
-    return done if isinstance(done, int) and done > 0 else 0
-
-
-def _holds(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size >= size
+    folder = making.folder
+    with writing_to(folder):
+        with alone_in(folder):
+            if _read_header(folder) == header:  # another process may have made it while this one waited
+                return
+            if told is not None:
+                (folder / "soft.f32").write_bytes(told.tobytes())
+            making.prepare()
+        if workers:
+            making.work_by(workers, bank, report)
+        else:
+            making.work(bank, report)
+        with alone_in(folder):
+            if _read_header(folder) != header:
+                making.finish()
+                _write_json(folder / "pool.json", header)
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
