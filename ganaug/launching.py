@@ -71,19 +71,18 @@ class Ranks:
         """
         if self.outside or self.size == 1:
             return function(self.processes, self.device, *arguments)
-        with tempfile.TemporaryDirectory(prefix="ganaug-") as name, _environment(), _ended_at_last() as started:
+        with tempfile.TemporaryDirectory(prefix="ganaug-") as name, _environment(), _Children() as children:
             folder = Path(name)
             (folder / "work").write_bytes(_packed((function, arguments)))
             try:
                 self._fabric("ddp_spawn").launch(_Work(folder))
             except ProcessException as error:
-                raise _complaint(folder, str(error)) from error
-            except KeyboardInterrupt:  # it has reached them too
-                for child in started():
-                    child.join(_PATIENCE)
-                raise _complaint(folder, "stopped") if any(folder.glob("failed-*")) else KeyboardInterrupt from None
+                raise _complaint(folder, str(error), children.interrupted) from error
+            except KeyboardInterrupt as error:
+                children.end_by_themselves()
+                raise _complaint(folder, "stopped", True) from error
             if not (folder / "found").exists():
-                raise _complaint(folder, "it found nothing")
+                raise _complaint(folder, "it found nothing", children.interrupted)
             found: Found = pickle.loads((folder / "found").read_bytes())
             return found
 
@@ -292,12 +291,14 @@ def _as_ours(error: BaseException) -> bytes:
     return pickle.dumps(TrainingError(f"a process of the fit failed with {type(error).__name__}: {error}"))
 
 
-def _complaint(folder: Path, end: str) -> BaseException:
+def _complaint(folder: Path, end: str, interrupted: bool) -> BaseException:
     """What the process said that failed first."""
     said = sorted(folder.glob("failed-*"), key=lambda path: path.stat().st_mtime_ns)
     if said:
         complaint: BaseException = pickle.loads(said[0].read_bytes())
         return complaint
+    if interrupted:
+        return KeyboardInterrupt()
     return TrainingError(
         f"a process of the fit has died ({end.strip().splitlines()[0]}): for want of memory, or because the script "
         "that started it lacks if __name__ == '__main__'"
@@ -323,27 +324,37 @@ def _environment() -> Iterator[None]:
         os.environ.update(before)
 
 
-@contextlib.contextmanager
-def _ended_at_last() -> Iterator[Callable[[], set[Any]]]:
-    """No process that was started inside goes on afterwards; a scheduler's SIGTERM is passed on to them."""
-    before = set(multiprocessing.active_children())
+class _Children:
+    """The processes that are started inside: none goes on afterwards, and a scheduler's SIGTERM is passed on to them."""
 
-    def started() -> set[Any]:
-        return set(multiprocessing.active_children()) - before
+    def __init__(self) -> None:
+        self.interrupted = False
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        for child in started():
-            os.kill(child.pid, number)
+    def __enter__(self) -> _Children:
+        self._before = set(multiprocessing.active_children())
+        main = threading.current_thread() is threading.main_thread()
+        self._takes_over = main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        if self._takes_over:
+            signal.signal(signal.SIGTERM, self._pass_on)
+        return self
 
-    main = threading.current_thread() is threading.main_thread()
-    usual = main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    if usual:
-        signal.signal(signal.SIGTERM, pass_on)
-    try:
-        yield started
-    finally:
-        if usual:
+    def __exit__(self, *_: object) -> None:
+        if self._takes_over:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        for child in started():
+        for child in self._alive():
             child.kill()
             child.join()
+
+    def end_by_themselves(self) -> None:
+        """Wait for processes that an interrupt has reached too."""
+        self.interrupted = True
+        for child in self._alive():
+            child.join(_PATIENCE)
+
+    def _alive(self) -> set[Any]:
+        return set(multiprocessing.active_children()) - self._before
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        self.interrupted = True
+        for child in self._alive():
+            os.kill(child.pid, number)
