@@ -15,7 +15,7 @@ The house, from the floor up; each part imports only from parts above it in this
     bank.py        GeneratorBank: sample, save, load; manifest.py, what it says of itself
     classifier.py  the reference classifier: judge of samples, learner of comparisons
     fitting.py     dataset + recipe -> bank; planning.py, what is settled before; run_folder.py, what tells how it went
-    launching.py   how a fit comes to run as several processes, on one machine or many
+    launching.py   how a fit comes to run as several processes, on one machine or many; starting.py, those started here
     pool.py        bank -> samples on disk, memory-mapped; pool_making.py, by several processes
     screening/     which samples are fit to train on: an out-of-fold judge, far ones, copies, redundant ones
     dataset.py     GanAugmented; choosing.py, what ratio="auto" and screening mean; ratios.py, how many samples of

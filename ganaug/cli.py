@@ -477,8 +477,10 @@ def _run(arguments: list[str]) -> int:
         code = app(arguments, prog_name="ganaug", standalone_mode=False) or 0
     except LostProcessError as error:
         return _failed(str(error)) if _is_first() else 1
+    except _Stopped as stopped:
+        return _failed(str(stopped), stopped.code) if _is_first() else stopped.code
     except GanaugError as error:
-        return _failed(str(error), error.code if isinstance(error, _Stopped) else 1)
+        return _failed(str(error))
     except _CANNOT_PARSE as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else "ganaug"

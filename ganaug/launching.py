@@ -6,27 +6,21 @@ lightning-fabric starts them, finds their places and lets them meet; it is impor
 from __future__ import annotations
 
 import contextlib
-import logging
-import multiprocessing
 import os
 import pickle
-import signal
-import sys
 import tempfile
-import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
 import torch
 from torch.multiprocessing.spawn import ProcessException
 
-from ganaug.errors import DataError, DeviceError, GanaugError, LostProcessError, RecipeError, TrainingError
+from ganaug.errors import DataError, DeviceError, GanaugError, LostProcessError, RecipeError
 from ganaug.gan.device import resolve_device
 from ganaug.gan.processes import Group, Processes
+from ganaug.starting import Children, Work, complaint, hush, pack
 
 __all__ = ["Devices", "Ranks", "resolve_ranks"]
 
@@ -34,7 +28,6 @@ Devices = int | str | None
 Found = TypeVar("Found")
 
 _LEAST = 4  # real images of a batch for each process: two are rebuilt, and two are matched by a pair from noise
-_PATIENCE = 60.0  # seconds that processes have to end by themselves when an interrupt has reached them
 
 
 @dataclass(frozen=True)
@@ -71,18 +64,18 @@ class Ranks:
         """
         if self.outside or self.size == 1:
             return function(self.processes, self.device, *arguments)
-        with tempfile.TemporaryDirectory(prefix="ganaug-") as name, _environment(), _Children() as children:
+        with tempfile.TemporaryDirectory(prefix="ganaug-") as name, _environment(), Children() as children:
             folder = Path(name)
-            (folder / "work").write_bytes(_packed((function, arguments)))
+            pack((function, arguments), folder)
             try:
-                self._fabric("ddp_spawn").launch(_Work(folder))
+                self._fabric("ddp_spawn").launch(Work(folder))
             except ProcessException as error:
-                raise _complaint(folder, str(error), children.interrupted) from error
+                raise complaint(folder, str(error), children.interrupted) from error
             except KeyboardInterrupt as error:
                 children.end_by_themselves()
-                raise _complaint(folder, "stopped", True) from error
+                raise complaint(folder, "stopped", True) from error
             if not (folder / "found").exists():
-                raise _complaint(folder, "it found nothing", children.interrupted)
+                raise complaint(folder, "it found nothing", children.interrupted)
             found: Found = pickle.loads((folder / "found").read_bytes())
             return found
 
@@ -126,7 +119,7 @@ class Ranks:
         return Ranks(fabric.device, self.local, self.machines, True, Group(fabric.device))
 
     def _fabric(self, strategy: str) -> Any:
-        _hush()
+        hush()
         from lightning_fabric import Fabric
         from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
@@ -226,93 +219,6 @@ def _node_rank() -> int:
     return int(os.environ.get("NODE_RANK", 0))
 
 
-class _Work:
-    """What a process does that was started here; called when it has met the others."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple[Callable[[Path], _Work], tuple[Path]]:
-        return _arrived, (self.folder,)
-
-    def __call__(self, fabric: Any) -> None:
-        _work(fabric, self.folder)
-
-
-def _arrived(folder: Path) -> _Work:
-    """In a new process, before it meets the others."""
-    _hush()
-    return _Work(folder)
-
-
-def _hush() -> None:
-    """Fabric announces every process; what is below a warning is not told."""
-    logging.getLogger("lightning_fabric.utilities").setLevel(logging.WARNING)
-
-
-def _work(fabric: Any, folder: Path) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    first = fabric.local_rank == 0
-    warnings.showwarning = _show_warning if first else _show_nothing
-    try:
-        function, arguments = pickle.loads((folder / "work").read_bytes())
-        found = function(Group(fabric.device), fabric.device, *arguments)
-        if first:
-            (folder / "found").write_bytes(pickle.dumps(found))
-    except LostProcessError:  # whose reason is another's to tell
-        raise
-    except KeyboardInterrupt as error:  # raised, it would be lost on the way
-        (folder / f"failed-{fabric.local_rank}").write_bytes(_as_ours(error))
-    except BaseException as error:
-        (folder / f"failed-{fabric.local_rank}").write_bytes(_as_ours(error))
-        raise
-
-
-def _end_with_parent() -> None:
-    """A parent that was killed cannot end its processes."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print("warning: " + " ".join(str(message).split()), file=sys.stderr, flush=True)
-
-
-def _show_nothing(*_: Any, **__: Any) -> None:
-    pass
-
-
-def _as_ours(error: BaseException) -> bytes:
-    """An error in a form that the starting process can raise."""
-    if isinstance(error, (GanaugError, KeyboardInterrupt)):
-        return pickle.dumps(error)
-    return pickle.dumps(TrainingError(f"a process of the fit failed with {type(error).__name__}: {error}"))
-
-
-def _complaint(folder: Path, end: str, interrupted: bool) -> BaseException:
-    """What the process said that failed first."""
-    said = sorted(folder.glob("failed-*"), key=lambda path: path.stat().st_mtime_ns)
-    if said:
-        complaint: BaseException = pickle.loads(said[0].read_bytes())
-        return complaint
-    if interrupted:
-        return KeyboardInterrupt()
-    return TrainingError(
-        f"a process of the fit has died ({end.strip().splitlines()[0]}): for want of memory, or because the script "
-        "that started it lacks if __name__ == '__main__'"
-    )
-
-
-def _packed(work: Any) -> bytes:
-    try:
-        return pickle.dumps(work)
-    except Exception as error:  # pickle raises what the user's objects raise
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise DataError(f"the data cannot be sent to other processes ({said}); read it into a folder first") from error
-
-
 @contextlib.contextmanager
 def _environment() -> Iterator[None]:
     """The environment put back: where the processes met is of no use to the next ones."""
@@ -322,39 +228,3 @@ def _environment() -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-class _Children:
-    """The processes that are started inside: none goes on afterwards, and a scheduler's SIGTERM is passed on to them."""
-
-    def __init__(self) -> None:
-        self.interrupted = False
-
-    def __enter__(self) -> _Children:
-        self._before = set(multiprocessing.active_children())
-        main = threading.current_thread() is threading.main_thread()
-        self._takes_over = main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-        if self._takes_over:
-            signal.signal(signal.SIGTERM, self._pass_on)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._takes_over:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        for child in self._alive():
-            child.kill()
-            child.join()
-
-    def end_by_themselves(self) -> None:
-        """Wait for processes that an interrupt has reached too."""
-        self.interrupted = True
-        for child in self._alive():
-            child.join(_PATIENCE)
-
-    def _alive(self) -> set[Any]:
-        return set(multiprocessing.active_children()) - self._before
-
-    def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        self.interrupted = True
-        for child in self._alive():
-            os.kill(child.pid, number)

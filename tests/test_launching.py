@@ -12,7 +12,8 @@ import ganaug
 from ganaug.errors import DataError, DeviceError, LostProcessError, RecipeError, TrainingError
 from ganaug.gan.interruption import Interrupted
 from ganaug.gan.processes import Processes
-from ganaug.launching import Ranks, _as_ours, _started, resolve_ranks
+from ganaug.launching import Ranks, _started, resolve_ranks
+from ganaug.starting import _as_ours, _unpacked, pack
 
 CPU = torch.device("cpu")
 PROGRAM = "from ganaug.cli import main; main()"
@@ -59,6 +60,20 @@ def test_faults_and_interrupts_are_sent_as_they_are():
     assert str(fault) == "a process of the fit failed with ValueError: shapes do not match"
     told = pickle.loads(_as_ours(Interrupted(15, 32, 90, 32)))
     assert (told.number, told.step, told.steps, told.saved) == (15, 32, 90, 32)
+
+
+def test_large_tensors_are_mapped_and_small_ones_sent(tmp_path):
+    large = torch.arange(2_000_000, dtype=torch.uint8).view(2, 1000, 1000)
+    work = {"large": large, "turned": large.transpose(0, 2), "small": torch.arange(3.0)}
+    pack(work, tmp_path)
+    assert (tmp_path / "work").stat().st_size < 10_000
+    assert sorted(path.stat().st_size for path in tmp_path.glob("tensor-*")) == [2_000_000] * 2
+    found = _unpacked(tmp_path)
+    assert all(torch.equal(found[name], tensor) and found[name].dtype == tensor.dtype for name, tensor in work.items())
+    found["large"].zero_()  # its own
+    assert torch.equal(_unpacked(tmp_path)["large"], large)
+    with pytest.raises(DataError, match="cannot be sent to other processes"):
+        pack(lambda: None, tmp_path)
 
 
 def test_one_process_is_not_started_but_called(tmp_path):
