@@ -277,7 +277,7 @@ def compare(
         workers = default_workers() if resolve_device(device).type == "cpu" else 0
     found = ask(
         data, loaded, classes=_split(classes), val=val, test=test, ratios=_numbers(ratios), splits=splits, seeds=seeds,
-        steps=steps, minutes=minutes, workers=workers, cluster=cluster and cluster.value, device=device,
+        steps=steps, minutes=minutes, workers=workers, cluster=cluster.value if cluster else None, device=device,
         on_bad=on_bad.value, folder=bank.with_suffix(".run") / "cells", report=_say, progress=True,
     )  # fmt: skip
     found = dataclasses.replace(found, command=shlex.join(["ganaug", *sys.argv[1:]]))

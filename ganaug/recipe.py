@@ -90,7 +90,7 @@ class Gan(_Section):
     """The adversarial game."""
 
     loss: Literal["non_saturating", "hinge", "relativistic"] = "non_saturating"
-    batch: int = Field(16, ge=4, le=4096, description="real images a step; small ones take more steps of the same budget")
+    batch: int = Field(16, ge=4, le=4096, description="real images a step; a budget has more steps with fewer")
     generator_lr: float = Field(2e-4, gt=0, le=0.1)
     discriminator_lr: float = Field(2e-4, gt=0, le=0.1)
     reconstruction_lr: float = Field(1e-3, gt=0, le=0.1, description="learning rate while reconstruction is alone")
