@@ -188,9 +188,15 @@ def one_fit(judged: Judged, recipe: Recipe, picture: Path | None) -> dict:
 
 
 def grouped(classes: dict[str, dict]) -> dict[str, list[dict]]:
-    groups: dict[str, list[dict]] = {"rare": [], "middle": [], "common": []}
-    for row in classes.values():
-        groups["rare" if row["images"] <= RARE else "common" if row["images"] >= COMMON else "middle"].append(row)
+    """By size, and by size within each given set: one may be harder than another, and have no common classes."""
+    sets = list(dict.fromkeys(name.partition(" ")[0] for name in classes))
+    groups: dict[str, list[dict]] = {
+        f"{prefix}{size}": [] for prefix in ("", *(f"{of} " for of in sets)) for size in ("rare", "middle", "common")
+    }
+    for name, row in classes.items():
+        size = "rare" if row["images"] <= RARE else "common" if row["images"] >= COMMON else "middle"
+        groups[size].append(row)
+        groups[f"{name.partition(' ')[0]} {size}"].append(row)
     return {group: rows for group, rows in groups.items() if rows}
 
 
@@ -244,7 +250,8 @@ def main() -> None:
         for group, row in result["seeds"][-1]["groups"].items():
             print(f"seed {seed}, {group}:", json.dumps(row), flush=True)
         given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(result, indent=1) + "\n")
+        rounded = json.loads(json.dumps(result), parse_float=lambda text: round(float(text), 4))
+        given.out.write_text(json.dumps(rounded, indent=1) + "\n")
 
 
 if __name__ == "__main__":
