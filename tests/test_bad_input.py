@@ -284,7 +284,7 @@ def test_nan_in_training(refused, monkeypatch):
 
     monkeypatch.setattr(Trainer, "step", broken)
     Path("new").mkdir()
-    assert "the loss is not a number after 2 steps; lower gan.generator_lr" in refused(*FIT.split(" "))
+    assert "the loss is not a number after 4 steps; lower gan.generator_lr" in refused(*FIT.split(" "))
 
 
 def test_resuming(place, refused, ganaug_command):
