@@ -1,6 +1,7 @@
 """Shared by all tests: a bank without training, a folder of drawn images, a cache of the test's own."""
 
 import functools
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,9 @@ from ganaug.gan.networks import Generator, NetworkShape
 from ganaug.recipe import Recipe, load_recipe
 
 pytest_plugins = ["planted"]
+
+# Where a shell runs the tests in the background, Ctrl-C comes ignored, here and in the processes that are started.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MakeBank = Callable[..., GeneratorBank]
 
