@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -103,24 +104,25 @@ class Making:
 
     def work_by(self, workers: int, bank: GeneratorBank, report: Report | None) -> None:
         """Let spawned processes make the spans; those that they leave are made here, where an error is told."""
-        handed = self.folder / "work.partial"
-        handed.write_bytes(pickle.dumps((self, bank)))
         threads = max(1, torch.get_num_threads() // workers)
         context = multiprocessing.get_context("spawn")
-        processes = [context.Process(target=_work, args=(handed, threads), daemon=True) for _ in range(workers)]
-        try:
-            for process in processes:
-                process.start()
-            while any(process.is_alive() for process in processes):
+        # A folder of this user's own: others may write to that of the pool, and what is unpickled can run code.
+        with tempfile.TemporaryDirectory(prefix="ganaug-") as name:
+            handed = Path(name) / "work"
+            handed.write_bytes(pickle.dumps((self, bank)))
+            processes = [context.Process(target=_work, args=(handed, threads), daemon=True) for _ in range(workers)]
+            try:
                 for process in processes:
-                    process.join(_LOOK_EVERY / workers)
-                if report is not None:
-                    report(self._rows_made(), self.total)
-        finally:
-            for process in processes:
-                if process.is_alive():
-                    process.terminate()
-            handed.unlink(missing_ok=True)
+                    process.start()
+                while any(process.is_alive() for process in processes):
+                    for process in processes:
+                        process.join(_LOOK_EVERY / workers)
+                    if report is not None:
+                        report(self._rows_made(), self.total)
+            finally:
+                for process in processes:
+                    if process.is_alive():
+                        process.terminate()
         self.work(bank, report)
 
     def finish(self) -> None:
