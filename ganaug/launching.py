@@ -70,7 +70,8 @@ class Ranks:
             try:
                 self._fabric("ddp_spawn").launch(Work(folder))
             except ProcessException as error:
-                raise complaint(folder, str(error), children.interrupted) from error
+                if not (folder / "found").exists():  # else it died of something else than its work
+                    raise complaint(folder, str(error), children.interrupted) from error
             except KeyboardInterrupt as error:
                 children.end_by_themselves()
                 raise complaint(folder, "stopped", True) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import logging
 import math
@@ -62,7 +63,11 @@ def _work(fabric: Any, folder: Path) -> None:
         function, arguments = _unpacked(folder)
         found = function(Group(fabric.device), fabric.device, *arguments)
         if first:
-            (folder / "found").write_bytes(pickle.dumps(found))
+            (folder / "written").write_bytes(pickle.dumps(found))
+            (folder / "written").rename(folder / "found")
+        # With its work done a process leaves at once: the network library's threads do not always outlive the
+        # interpreter's orderly end, and abort.
+        atexit.register(os._exit, 0)
     except LostProcessError:  # whose reason is another's to tell
         raise
     except KeyboardInterrupt as error:  # raised, it would be lost on the way

@@ -1,3 +1,4 @@
+import atexit
 import os
 import pickle
 import signal
@@ -22,8 +23,13 @@ PROGRAM = "from ganaug.cli import main; main()"
 def work(processes, device, kind, folder):
     """In each of two processes; see the tests."""
     (folder / f"{processes.rank}.pid").write_text(str(os.getpid()))
-    if kind == "fine":
-        return processes.gathered((processes.rank, device.type))
+    if kind in ("fine", "late"):
+        found = processes.gathered((processes.rank, device.type))
+        atexit.register(os.abort)  # as threads of the network library do, at times
+        if kind == "late" and processes.rank == 1:
+            time.sleep(1)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
     if processes.rank == 1:
         if kind == "ours":
             raise DataError("one line")
@@ -36,6 +42,7 @@ def work(processes, device, kind, folder):
     ("kind", "error", "said"),
     [
         ("fine", None, ""),
+        ("late", None, ""),
         ("ours", DataError, "^one line$"),
         ("dies", TrainingError, "has died"),
     ],
