@@ -4,8 +4,8 @@
 
 A fixed case: 500 random images of 10 classes at 32x32, batch 64, else the default recipe. The loop that is timed is
 that of a fit: `BalancedBatches.draw` and `Trainer.step`, in the phases of the budget by their shares of it. The
-ceiling is a bare 128-channel 3x3 convolution on 16x16, batch 64, forward and backward, bfloat16, channels_last, in
-the same run: blocks of the two take turns. On one thread of a CPU the clock is the process's own CPU time, which
+ceiling is a bare 128-channel 3x3 convolution on 16x16, batch 64, forward and backward, channels_last, in the fit's
+own precision (bfloat16 where the machine has it, else float32), in the same run: blocks of the two take turns. On one thread of a CPU the clock is the process's own CPU time, which
 other jobs of the machine do not run up as they do the clock on the wall; elsewhere it is the wall's, and the device
 is waited for.
 
@@ -99,12 +99,13 @@ def timed(clock: Callable[[], float], work: Callable[[], Any], times: int) -> fl
     return (clock() - began) / times
 
 
-def ceiling(device: torch.device) -> tuple[Callable[[], None], int]:
+def ceiling(device: torch.device, half: bool) -> tuple[Callable[[], None], int]:
     """The bare convolution's forward and backward pass, and its floating-point operations."""
-    made = functools.partial(torch.randn, device=device, dtype=torch.bfloat16)
+    precision = torch.bfloat16 if half else torch.float32
+    made = functools.partial(torch.randn, device=device, dtype=precision)
     images = made(64, 128, 16, 16).to(memory_format=torch.channels_last).requires_grad_()
     gradient = made(64, 128, 16, 16).to(memory_format=torch.channels_last)
-    convolution = torch.nn.Conv2d(128, 128, 3, padding=1, device=device, dtype=torch.bfloat16)
+    convolution = torch.nn.Conv2d(128, 128, 3, padding=1, device=device, dtype=precision)
     convolution.to(memory_format=torch.channels_last)
 
     def work() -> None:
@@ -227,7 +228,7 @@ def measure(device: torch.device, *, threads: int, resolution: int, batch: int, 
     recipe, shape, batches = made_up_case(resolution, batch)
     torch.manual_seed(0)
     trainer = Trainer(recipe, shape, device, half_pays(device))
-    clock, (bare, bare_flops) = clock_of(device, threads), ceiling(device)
+    clock, (bare, bare_flops) = clock_of(device, threads), ceiling(device, trainer.half)
     plan = phases(recipe)
     flops = {name: counted(trainer, batches, moment) for name, _, moment in plan}
     seconds: dict[str, list[float]] = defaultdict(list)
