@@ -5,9 +5,9 @@
 A fixed case: 500 random images of 10 classes at 32x32, batch 64, else the default recipe. The loop that is timed is
 that of a fit: `BalancedBatches.draw` and `Trainer.step`, in the phases of the budget by their shares of it. The
 ceiling is a bare 128-channel 3x3 convolution on 16x16, batch 64, forward and backward, channels_last, in the fit's
-own precision (bfloat16 where the machine has it, else float32), in the same run: blocks of the two take turns. On one thread of a CPU the clock is the process's own CPU time, which
-other jobs of the machine do not run up as they do the clock on the wall; elsewhere it is the wall's, and the device
-is waited for.
+own precision (bfloat16 where the machine computes in it, else float32), in the same run: blocks of the two take turns.
+On one thread of a CPU the clock is the process's own CPU time, which other jobs of the machine do not run up as they
+do the clock on the wall; elsewhere it is the wall's, and the device is waited for.
 
 Floating-point operations are what torch's FlopCounterMode counts in whole steps, penalties included, two for each
 multiplication and addition. A reconstruction step is counted by hand too (`by_hand`): the two agree. The parts are

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,7 @@ def train_classifier(
     fading: int = 0,
     device: torch.device | str = "cpu",
     half: bool | None = None,
+    build: Callable[[], nn.Module] | None = None,
 ) -> nn.Module:
     """Train a reference classifier: AdamW, one-cycle learning rate, label smoothing 0.05.
 
@@ -96,6 +97,7 @@ def train_classifier(
             that has gone, an image of the same (likeliest) class that stays is shown, as `AnnealedRatio` does it.
         device: to train on.
         half: bfloat16 autocast; by default where the device computes in it.
+        build: makes the network to train, of the form that `build_classifier` has, which it is by default.
 
     Returns:
         The network, in evaluation mode, on `device`.
@@ -109,7 +111,8 @@ def train_classifier(
     if targets.ndim == 1:
         known = known * (1 - _SMOOTHING) + _SMOOTHING / classes
     with seeded(seed, where):
-        network = build_classifier(resolution=images.shape[-1], channels=images.shape[1], classes=classes)
+        sizes = {"resolution": images.shape[-1], "channels": images.shape[1], "classes": classes}
+        network = build() if build is not None else build_classifier(**sizes)
         network.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.02)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps)

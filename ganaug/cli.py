@@ -247,6 +247,8 @@ def compare(
     seeds: Annotated[int | None, typer.Option(help="Trainings of each arm on each split.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps of every training.", min=1)] = None,
     minutes: Annotated[float | None, typer.Option(help="Budget of all of it; decides how much is tried.")] = None,
+    model: Annotated[str | None, typer.Option(help="A torchvision model as the learner, as resnet18.")] = None,
+    weights: Annotated[str | None, typer.Option(help="What it starts from: DEFAULT, or a file of weights.")] = None,
     workers: Annotated[int | None, typer.Option(help="Trainings side by side; default: all cores.", min=0)] = None,
     cluster: Annotated[Cluster | None, typer.Option(help="Train on a Ray cluster, with ganaug[ray].")] = None,
     device: Device = "auto",
@@ -275,10 +277,12 @@ def compare(
         check_file(out, exist_ok=exist_ok)
     if workers is None:
         workers = default_workers() if resolve_device(device).type == "cpu" else 0
+    learner = {name: value for name, value in (("model", model), ("weights", weights)) if value is not None}
     found = ask(
         data, loaded, classes=_split(classes), val=val, test=test, ratios=_numbers(ratios), splits=splits, seeds=seeds,
-        steps=steps, minutes=minutes, workers=workers, cluster=cluster.value if cluster else None, device=device,
-        on_bad=on_bad.value, folder=bank.with_suffix(".run") / "cells", report=_say, progress=True,
+        steps=steps, minutes=minutes, settings=learner, workers=workers,
+        cluster=cluster.value if cluster else None, device=device, on_bad=on_bad.value,
+        folder=bank.with_suffix(".run") / "cells", report=_say, progress=True,
     )  # fmt: skip
     found = dataclasses.replace(found, command=shlex.join(["ganaug", *sys.argv[1:]]))
     Console().print(found.table())

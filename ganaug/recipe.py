@@ -225,9 +225,25 @@ class Compare(_Section):
     seeds: int = Field(2, ge=2, le=100, description="trainings of each arm on each split")
     steps: int = Field(600, ge=1, le=1_000_000, description="optimiser steps of every classifier, the same in all arms")
     batch: int = Field(64, ge=2, le=4096)
+    model: str | None = Field(
+        None, description="any classification model of torchvision.models as the learner; null: a small network"
+    )
+    weights: str | None = Field(
+        None,
+        description="what `model` starts from: a torchvision weights name such as DEFAULT (a download), or a file of "
+        "such a model's weights; null: from scratch",
+    )
+    image_size: int = Field(64, ge=16, le=1024, description="side that images are brought to for `model`")
+    lr: float = Field(1e-3, gt=0, le=10, description="highest learning rate of `model`")
     minutes: float | None = Field(
         None, gt=0, le=1e5, description="budget of the whole comparison, refits too, that decides how much is tried"
     )
+
+    @model_validator(mode="after")
+    def _of_a_model(self) -> Compare:
+        if self.weights is not None and self.model is None:
+            raise ValueError("weights are those of a model; set compare.model too, as resnet18")
+        return self
 
 
 class Export(_Section):

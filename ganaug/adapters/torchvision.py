@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 import torchvision
 from PIL import Image
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,10 +28,11 @@ from ganaug.gan.device import resolve_device
 from ganaug.gan.seeding import seeded
 from ganaug.recipe import Train
 
-__all__ = ["TrainResult", "build_model", "feature_network", "train"]
+__all__ = ["Learner", "TrainResult", "build_model", "feature_network", "train"]
 
 Say = Callable[[str], None]
 _HALF = (0.5, 0.5, 0.5)
+_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
 @dataclass(frozen=True)
@@ -129,30 +132,94 @@ def train(
     return result
 
 
-def build_model(name: str, weights: str | None, classes: int) -> tuple[nn.Module, tuple[float, ...], tuple[float, ...]]:
+def build_model(
+    name: str, weights: str | None, classes: int, *, section: str = "train"
+) -> tuple[nn.Module, tuple[float, ...], tuple[float, ...]]:
     """A torchvision classifier for `classes` classes, and the mean and deviation that its input is normalised by.
 
     With weights, the layers that gave the classes it was trained on are replaced.
 
+    Args:
+        name: of the model, as resnet18.
+        weights: a torchvision weights name, or a file of the model's weights (safetensors, or .pth as torch saves a
+            state_dict; never unpickled beyond tensors), whose input was normalised as torchvision's ImageNet weights
+            are unless `TrainResult.save` wrote it; None for a random start.
+        classes: how many there are.
+        section: of the recipe that they come from, for messages.
+
     Raises:
-        RecipeError: there is no such model or weights, or they cannot be fetched.
+        RecipeError: there is no such model or weights, or they cannot be fetched or read.
     """
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
-        raise RecipeError(f"train.model is {name!r}, which torchvision does not have{did_you_mean(name, known)}")
+        raise RecipeError(f"{section}.model is {name!r}, which torchvision does not have{did_you_mean(name, known)}")
     if weights is None:
         return torchvision.models.get_model(name, weights=None, num_classes=classes), _HALF, _HALF
+    if Path(weights).suffix:
+        return _with_file(name, Path(weights), classes, section)
     offered = torchvision.models.get_model_weights(name)
     if weights not in offered.__members__:
         choices = did_you_mean(weights, offered.__members__)
         raise RecipeError(
-            f"train.weights is {weights!r}, which {name} does not have{choices}, or null to train from scratch"
+            f"{section}.weights is {weights!r}, which {name} does not have{choices}, or null to train from scratch"
         )
     chosen = offered[weights]
-    model = _fetched(name, chosen, "set train.weights to null")
+    model = _fetched(name, chosen, f"set {section}.weights to null")
     _replace_heads(model, len(chosen.meta["categories"]), classes)
     as_trained = chosen.transforms()
     return model, tuple(as_trained.mean), tuple(as_trained.std)
+
+
+def _with_file(
+    name: str, path: Path, classes: int, section: str
+) -> tuple[nn.Module, tuple[float, ...], tuple[float, ...]]:
+    """The model with the weights of a file, but for a last layer of other classes, which starts afresh."""
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as opened:
+                told = opened.metadata() or {}
+                state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+        else:
+            told, state = {}, dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, SafetensorError, RuntimeError, ValueError, TypeError, pickle.UnpicklingError) as error:
+        said = " ".join(str(error).split())[:100]
+        raise RecipeError(
+            f"{section}.weights is {path}, which cannot be read as weights ({said}); give a safetensors file, or a "
+            ".pth that holds a state_dict"
+        ) from error
+    model = torchvision.models.get_model(name, weights=None, num_classes=classes)
+    own = model.state_dict()
+    fresh = {key for key, value in state.items() if key in own and value.shape != own[key].shape}
+    if set(state) != set(own) or any(state[key].shape[1:] != own[key].shape[1:] for key in fresh):
+        raise RecipeError(f"{section}.weights is {path}, whose layers are not those of {name}; set {section}.model too")
+    model.load_state_dict({key: value for key, value in state.items() if key not in fresh}, strict=False)
+    mean, std = (tuple(json.loads(told[key])) if key in told else usual for key, usual in _IMAGENET.items())
+    return model, mean, std
+
+
+class Learner(nn.Module):
+    """A torchvision classifier of images as ganaug's own networks take them: NCHW in [-1, 1], grey or RGB.
+
+    They are brought to `side` x `side` and normalised as the model's weights want it. Arguments are those of
+    `build_model`.
+    """
+
+    def __init__(self, name: str, weights: str | None, classes: int, *, side: int, section: str) -> None:
+        super().__init__()
+        self.model, mean, std = build_model(name, weights, classes, section=section)
+        self.side = side
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+        self.mean: Tensor
+        self.std: Tensor
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, classes) logits."""
+        shown = images.expand(-1, 3, -1, -1)
+        if images.shape[-1] != self.side:
+            size = (self.side, self.side)
+            shown = functional.interpolate(shown, size, mode="bilinear", antialias=True, align_corners=False)
+        return _logits(self.model((shown.add(1) / 2 - self.mean) / self.std))
 
 
 def feature_network(

@@ -24,7 +24,7 @@ from ganaug.evidence.own_trainer import Lent, OwnTrials, places_of
 from ganaug.evidence.parts import Parts, given_parts, in_order, read, refuse_leaks, splits
 from ganaug.evidence.protocol import Final, changes, compete, contrasts, meet, sweep, worth_in_real
 from ganaug.evidence.result import ClassChange, Comparison, Contrast, Met, Tried
-from ganaug.evidence.trials import Crew, ReferenceTrials
+from ganaug.evidence.trials import Crew, ReferenceTrials, learner_of
 from ganaug.gan.device import resolve_device
 from ganaug.planning import plan_fit
 from ganaug.progress import CellBar
@@ -326,7 +326,7 @@ class _Comparing:
             **told,
             "augment": final.baseline.augment,
             "metric": "balanced accuracy" if trials.balanced else "accuracy",
-            "learner": "your own trainer" if own else "ganaug's reference classifier, from scratch",
+            "learner": "your own trainer" if own else learner_of(self.settings),
             "kimg": recipe.kimg if refitted and recipe is not None else self.bank.manifest.kimg,
             "seed": self.seed,
         }

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ganaug.adapters.torchvision import Learner
 from ganaug.bank import GeneratorBank
 from ganaug.classifier import predict, train_classifier
 from ganaug.data import LabelledImages, stratified_split
@@ -102,19 +103,28 @@ def mixed(stock: Stock, arm: Arm) -> tuple[Tensor, Tensor, int]:
 
 
 def train_and_predict(
-    stocks: Mapping[tuple[int, int], Stock], place: tuple[int, int], arm: Arm, length: Mapping[str, Any], device: str
+    stocks: Mapping[tuple[int, int], Stock],
+    place: tuple[int, int],
+    arm: Arm,
+    length: Mapping[str, Any],
+    learner: Mapping[str, Any] | None,
+    device: str,
 ) -> dict[str, Any]:
-    """A cell: train the reference classifier, and tell for each image held back whether it was right, as 0 or 1.
+    """A cell: train the learner, and tell for each image held back whether it was right, as 0 or 1.
 
     Both parts are told of here, so that nothing is trained twice; the protocol opens "score" for the chosen arm alone.
+    The learner is the reference classifier, or with `learner` the torchvision model that these arguments of `Learner`
+    name.
     """
     began = time.perf_counter()
     stock = stocks[place]
     images, targets, fading = mixed(stock, arm)
+    classes = len(stock.parts.train.class_names)
     network = train_classifier(
         images,
         targets,
-        classes=len(stock.parts.train.class_names),
+        classes=classes,
+        build=(lambda: Learner(classes=classes, section="compare", **learner)) if learner else None,
         seed=stock.seed,
         augment=arm.augment,
         fading=fading,

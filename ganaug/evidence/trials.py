@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from ganaug.evidence.protocol import Cell, Outcome, Part, Round
 from ganaug.progress import CellBar
 from ganaug.recipe import Compare, Recipe, Screening
 
-__all__ = ["Crew", "ReferenceTrials", "all_rounds", "refitted"]
+__all__ = ["Crew", "ReferenceTrials", "all_rounds", "learner_of", "refitted"]
 
 
 @dataclass
@@ -76,6 +77,20 @@ def refitted(recipe: Recipe, parts: Sequence[Parts], crew: Crew) -> list[Generat
         for split, part in enumerate(parts)
     ]  # fmt: skip
     return [as_bank(result, device) for result in crew.run(jobs, (parts,), cells=False)]
+
+
+def learner_of(settings: Compare) -> str:
+    """Who learns in every arm, in words."""
+    if settings.model is None:
+        return "ganaug's reference classifier, from scratch"
+    began = "from scratch" if settings.weights is None else f"from the weights {Path(settings.weights).name}"
+    return f"torchvision's {settings.model} at {settings.image_size} px, {began}"
+
+
+def _content(weights: str | None) -> str | None:
+    """What a file of weights holds, as a digest: a name may come to hold others."""
+    path = Path(weights) if weights is not None else None
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path is not None and path.is_file() else None
 
 
 @dataclass
@@ -147,13 +162,19 @@ class ReferenceTrials:
 
     def _job(self, arm: Arm, place: Round, stock: Stock) -> Job:
         length = self.settings.model_dump(include={"steps", "batch"})
-        key = {
+        key: dict[str, Any] = {
             "what": "reference classifier 1", "arm": arm.key, **length, "seed": stock.seed, "data": stock.digest(arm),
             "classes": len(stock.parts.train.class_names),
         }  # fmt: skip
+        learner: dict[str, Any] | None = None
+        if self.settings.model is not None:
+            length["lr"] = self.settings.lr
+            model, weights = self.settings.model, self.settings.weights
+            learner = {"name": model, "weights": weights, "side": self.settings.image_size}
+            key |= length | {"learner": learner, "weights": _content(weights)}
         split, run = place
         name = f"{arm.name} (split {split + 1}, seed {run + 1})"
-        return Job(key, material.train_and_predict, (place, arm, length, self._device), name)
+        return Job(key, material.train_and_predict, (place, arm, length, learner, self._device), name)
 
     def _stock(self, place: Round, arms: Sequence[Arm]) -> Stock:
         """What these arms of a round need, and no more: it is sent to every worker."""

@@ -1,4 +1,5 @@
 import json
+import pathlib
 import urllib.error
 import warnings
 
@@ -8,8 +9,10 @@ import torch
 import torchvision
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
 
 from ganaug.adapters import torchvision as adapter
 from ganaug.adapters.torchvision import build_model, train
@@ -220,6 +223,58 @@ def test_a_model_with_weights_gets_new_heads(name, monkeypatch):
     assert mean == pytest.approx((0.485, 0.456, 0.406))
     outputs = [m.out_features for m in model.modules() if isinstance(m, nn.Linear)]
     assert 1000 not in outputs
+
+
+def saved(path, model):
+    if path.suffix == ".safetensors":
+        save_file({name: value.clone() for name, value in model.state_dict().items()}, path)
+    else:
+        torch.save(model.state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["old.safetensors", "old.pth"])
+def test_a_model_from_a_file_keeps_all_but_a_head_of_other_classes(tmp_path, name):
+    before = torchvision.models.squeezenet1_1(num_classes=5)
+    path = saved(tmp_path / name, before)
+    for classes in (5, 3):
+        found, mean, _ = build_model("squeezenet1_1", str(path), classes)
+        assert mean == pytest.approx((0.485, 0.456, 0.406))
+        assert found.eval()(torch.zeros(2, 3, 64, 64)).shape == (2, classes)
+        alike = [torch.equal(value, before.state_dict()[key]) for key, value in found.state_dict().items()
+                 if value.shape == before.state_dict()[key].shape]  # fmt: skip
+        assert all(alike)
+        assert len(alike) == len(before.state_dict()) - (0 if classes == 5 else 2)
+
+
+def test_files_that_are_no_weights_of_the_model(tmp_path):
+    (tmp_path / "words.pth").write_text("no weights")
+    pickled = tmp_path / "code.pth"
+    torch.save({"layer": pathlib.Path("x")}, pickled)
+    other = saved(tmp_path / "other.pth", torchvision.models.resnet18(num_classes=2))
+    torch.save([1, 2], tmp_path / "list.pth")
+    for path, said in (
+        (tmp_path / "words.pth", "cannot be read as weights"),
+        (pickled, "cannot be read as weights"),
+        (tmp_path / "list.pth", "cannot be read as weights"),
+        (tmp_path / "none.safetensors", "cannot be read as weights"),
+        (other, "whose layers are not those of squeezenet1_1"),
+    ):
+        with pytest.raises(RecipeError, match=said) as raised:
+            build_model("squeezenet1_1", str(path), 2, section="compare")
+        assert "\n" not in str(raised.value)
+        assert str(raised.value).startswith(f"compare.weights is {path}")
+
+
+def test_a_learner_sees_what_the_model_was_trained_on(tmp_path):
+    model = torchvision.models.squeezenet1_1(num_classes=2).eval()
+    path = saved(tmp_path / "weights.safetensors", model)
+    learner = adapter.Learner("squeezenet1_1", str(path), 2, side=64, section="compare").eval()
+    grey = torch.rand(2, 1, 64, 64)
+    shown = v2.functional.normalize(grey.expand(-1, 3, -1, -1), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    with torch.no_grad():
+        assert torch.allclose(learner(grey * 2 - 1), model(shown), atol=1e-4)
+        assert learner(torch.zeros(2, 3, 32, 32)).shape == (2, 2)
 
 
 def test_what_torchvision_does_not_have(monkeypatch):

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+import torchvision
 from PIL import Image
 from rich.console import Console
 
@@ -394,6 +395,21 @@ def test_leaks_are_refused(labelled, bank_of):
         compare(train, fitted, val=one, **QUICK)
 
 
+def test_a_torchvision_model_can_be_the_learner(labelled, bank_of, tmp_path):
+    weights = tmp_path / "squeezenet.pth"
+    torch.save(torchvision.models.squeezenet1_1(num_classes=7).state_dict(), weights)
+    settings = {**PLAIN, "model": "squeezenet1_1", "weights": str(weights), "image_size": 32}
+    asked = {**QUICK, "steps": 2, "seeds": 2, "settings": settings, "folder": tmp_path / "cells"}
+    found = compare(labelled(4, 1), bank_of(), test=labelled(4, 2), **asked)
+    assert found.settings["learner"] == "torchvision's squeezenet1_1 at 32 px, from the weights squeezenet.pth"
+    cells = len(list((tmp_path / "cells").iterdir()))
+    compare(labelled(4, 1), bank_of(), test=labelled(4, 2), **asked)
+    assert len(list((tmp_path / "cells").iterdir())) == cells
+    torch.save(torchvision.models.squeezenet1_1(num_classes=7).state_dict(), weights)  # others of that name
+    compare(labelled(4, 1), bank_of(), test=labelled(4, 2), **asked)
+    assert len(list((tmp_path / "cells").iterdir())) > cells
+
+
 def test_classes_match_by_name(labelled, bank_of, oracle, marked):
     trained = oracle(lambda ratio, seed: 0.5)
     names = ("doe", "ant", "cow", "bee")
@@ -438,6 +454,8 @@ def test_folders_are_read_in_the_banks_size(labelled, bank_of, oracle, tmp_path)
         ({"minutes": 0}, RecipeError, "compare.minutes is 0"),
         ({"settings": {"augments": ["triv"]}}, RecipeError, "'triv'; did you mean 'trivial'"),
         ({"settings": {"schedule": ["constant"]}}, RecipeError, "'compare.schedule'; did you mean 'schedules'"),
+        ({"settings": {"weights": "DEFAULT"}}, RecipeError, "weights are those of a model"),
+        ({"settings": {"model": "resnet81"}}, RecipeError, "compare.model is 'resnet81', .*did you mean 'resnet18'"),
         ({"classes": ["ant", "bea"]}, DataError, "'bea'; did you mean 'bee'"),
         ({"classes": ["ant"]}, DataError, "one class, 'ant'"),
         ({"device": "cuda:77"}, GanaugError, "cuda:77"),
