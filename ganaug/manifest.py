@@ -65,7 +65,7 @@ class Happening(BaseModel):
 
     part: str = Field(description="the pair of networks: all, or class-N")
     kimg: float
-    kind: str = Field(description="broken, collapse, confusion, overfitting or stopped")
+    kind: str = Field(description="broken, collapse, confusion, overfitting, stopped or short")
     told: str = Field(description="one line for a person")
 
 

@@ -27,6 +27,7 @@ _FEWER = 0.5  # of the best snapshot's coverage or spread: less is a collapse
 _SAME = 0.2  # spread of a class by that of its real images: so little twice running is a collapse, unless it is growing
 _FIRST = 0.2  # share of reconstruction, and of the game, in which images may still be that alike
 _WORSE = 1.2  # reconstruction error by that of the first steps: more is no learning
+_EARLIER, _FAIR, _BETTER = 0.7, 0.6, 1.1  # share of the budget; a score; its growth since then: more would help
 _GOOD = 0.8  # of the best score: a state that is worth going back to
 
 
@@ -50,7 +51,7 @@ class Event:
     step: int
     kimg: float
     kind: str
-    """"broken" (not a number, or no learning), "collapse", "confusion", "overfitting" or "stopped"."""
+    """"broken" (not a number, or no learning), "collapse", "confusion", "overfitting", "stopped" or "short"."""
     told: str
     """One line for a person."""
 
@@ -158,6 +159,22 @@ class Monitor:
         if snapshot.step - since < patience * self.steps:
             return None
         return Trouble("stopped", f"nothing has improved since {best.kimg:.1f} kimg")
+
+    def note_end(self, history: Sequence[Snapshot]) -> Event | None:
+        """Write down that the budget has ended while samples that are not good yet were still getting better."""
+        before = [past.score for past in history if past.step <= _EARLIER * self.steps]
+        if self.stopped or not before:
+            return None
+        last = history[-1]
+        best = max(past.score for past in history)
+        if last.score < best or best >= _FAIR or best < _BETTER * max(before):
+            return None
+        told = (
+            f"the budget has ended while the samples were still getting better (score {max(before):.2f} after "
+            f"{_EARLIER:.0%} of it, {best:.2f} at its end, of 1): give more minutes or kimg"
+        )
+        self.events.append(Event(last.step, last.kimg, "short", told))
+        return self.events[-1]
 
     def settle(self, trouble: Trouble, step: int, good_step: int) -> bool:
         """Make the settings gentler and write the event down; False if the fit is to end here."""

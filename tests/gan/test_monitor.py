@@ -128,6 +128,26 @@ def test_a_fit_ends_when_nothing_improves_for_long_but_not_before_the_game_had_i
     assert a_monitor(**{"monitor.patience": None}).has_had_enough(snapshot(950, 0.5), before) is None
 
 
+@pytest.mark.parametrize(
+    ("scores", "short"),
+    [
+        ([0.1, 0.2, 0.3], True),
+        ([0.1, 0.29, 0.3], False),  # it had come to its end
+        ([0.3, 0.5, 0.7], False),  # good enough
+        ([0.1, 0.4, 0.3], False),
+        ([0.3], False),
+    ],
+)
+def test_a_budget_that_was_too_short_is_told(scores, short):
+    monitor = a_monitor()
+    steps = [400, 700, 1000][-len(scores) :]
+    event = monitor.note_end([snapshot(step, score) for step, score in zip(steps, scores, strict=True)])
+    assert (event is not None) == short
+    assert [event.kind for event in monitor.events] == ["short"] * short
+    if event:
+        assert "score 0.20 after 70% of it, 0.30 at its end" in event.told
+
+
 def test_each_return_is_gentler_and_their_number_is_bounded():
     monitor = a_monitor(**{"monitor.retries": 2})
     trouble = monitor.judge(snapshot(800, coverage=0.1), [snapshot(600)])
