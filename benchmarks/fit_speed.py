@@ -40,8 +40,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from ganaug import __version__
 from ganaug.data import LabelledImages
 from ganaug.gan import step as step_module
+from ganaug.gan.batches import BalancedBatches
 from ganaug.gan.device import resolve_device
-from ganaug.gan.loop import BalancedBatches
 from ganaug.gan.memory import freed_memory_kept
 from ganaug.gan.networks import NetworkShape
 from ganaug.gan.precision import half_pays

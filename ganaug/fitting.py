@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import ganaug
 from ganaug import measures
 from ganaug.bank import GeneratorBank, Manifest
 from ganaug.data import LabelledImages
 from ganaug.gan.loop import Fit, Snapshot
-from ganaug.gan.networks import Generator, NetworkShape
+from ganaug.gan.networks import NetworkShape
 from ganaug.gan.precision import half_pays
 from ganaug.gan.processes import Processes
 from ganaug.launching import Devices
@@ -187,7 +187,7 @@ class _Examiner:
         self.real_features = self.judge.features(self.images)
         self._measured: dict[str, list[float]] = {}
 
-    def score(self, generator: Generator) -> tuple[float, dict[str, float]]:
+    def score(self, generator: nn.Module) -> tuple[float, dict[str, float]]:
         """One number to choose a snapshot by, and what is worth logging."""
         synthetic = _images(generator, self.noise, self.labels)
         features = self.judge.features(synthetic)
@@ -207,7 +207,7 @@ class _Examiner:
             **seen,
         }
 
-    def synthetic(self, generator: Generator) -> dict[str, Tensor]:
+    def synthetic(self, generator: nn.Module) -> dict[str, Tensor]:
         """A few images of each class, NCHW uint8."""
         chosen = torch.cat([(self.labels == i).nonzero().flatten()[:_SHOWN] for i in range(len(self.part.classes))])
         images, labels = _images(generator, self.noise[chosen], self.labels[chosen]), self.labels[chosen]
@@ -245,17 +245,17 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _fit_part(plan: Plan, part: _Part, count: int, examiner: _Examiner | None, bar: Bar) -> tuple[Generator, Fit]:
+def _fit_part(plan: Plan, part: _Part, count: int, examiner: _Examiner | None, bar: Bar) -> tuple[nn.Module, Fit]:
     assert plan.recipe.kimg is not None
     kimg = plan.recipe.kimg / count
 
-    def on_snapshot(snapshot: Snapshot, generator: Generator) -> None:
+    def on_snapshot(snapshot: Snapshot, generator: nn.Module) -> None:
         bar.score(snapshot.score)
         if plan.run is not None and examiner is not None:
             synthetic = examiner.synthetic(generator)
             plan.run.record(part.name, part_fit.history, synthetic, examiner.real(), part_fit.events)
 
-    def evaluate(generator: Generator) -> tuple[float, dict[str, float]]:
+    def evaluate(generator: nn.Module) -> tuple[float, dict[str, float]]:
         assert examiner is not None, "the first process alone examines"
         return examiner.score(generator)
 
@@ -264,6 +264,7 @@ def _fit_part(plan: Plan, part: _Part, count: int, examiner: _Examiner | None, b
         labels=part.labels,
         recipe=plan.recipe,
         shape=part.shape,
+        build=get_task(plan.recipe.task).build_training,
         device=plan.ranks.device,
         kimg=kimg,
         evaluate=evaluate,
@@ -283,7 +284,7 @@ def _fit_part(plan: Plan, part: _Part, count: int, examiner: _Examiner | None, b
 
 
 @torch.no_grad()
-def _images(generator: Generator, noise: Tensor, labels: Tensor, chunk: int = 64) -> Tensor:
+def _images(generator: nn.Module, noise: Tensor, labels: Tensor, chunk: int = 64) -> Tensor:
     """NCHW uint8 on the CPU, from noise (N, latent_dim) and labels (N,)."""
     device = next(generator.parameters()).device
     parts = [

@@ -204,7 +204,7 @@ def _probe(
     processes: Processes, device: torch.device, recipe: Recipe, shape: NetworkShape, images: Tensor, labels: Tensor
 ) -> float:
     with enough_memory(recipe):
-        return seconds_per_step(recipe, shape, device, images, labels, processes)
+        return seconds_per_step(recipe, shape, get_task(recipe.task).build_training, device, images, labels, processes)
 
 
 def choose_recipe(dataset: Any, *, raw: Any = None) -> tuple[str, str]:

@@ -5,10 +5,11 @@ import itertools
 import torch
 from torch import distributed
 
+from ganaug.gan.batches import Batch
 from ganaug.gan.loop import Fit
 from ganaug.gan.networks import NetworkShape
 from ganaug.gan.processes import Group, Processes
-from ganaug.gan.step import Batch, Trainer
+from ganaug.gan.step import Trainer
 from ganaug.recipe import load_recipe
 
 CPU = torch.device("cpu")
@@ -50,6 +51,7 @@ def fitted(folder, processes=None, on_step=lambda step, steps: None, resume=Fals
         labels=labels,
         recipe=load_recipe({"resolution": 16, "gan": {"batch": 8}, "snapshots": {"count": 4}, "kimg": 0.096}),
         shape=SHAPE,
+        build=Trainer,
         device=CPU,
         kimg=0.096,
         evaluate=lambda generator: (float(next(counter)), {}),

@@ -16,36 +16,34 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ganaug.errors import OutputError, TrainingError
-from ganaug.gan.step import Trainer
+from ganaug.gan.training import Training
 
 __all__ = ["below", "read_checkpoint", "restore_trainer", "trainer_tensors", "write_checkpoint"]
 
-_NETWORKS = ("generator", "discriminator", "encoder", "average")
-_OPTIMIZERS = ("generator_optimizer", "discriminator_optimizer", "encoder_optimizer")
 
-
-def trainer_tensors(trainer: Trainer) -> dict[str, Tensor]:
+def trainer_tensors(trainer: Training) -> dict[str, Tensor]:
     """Weights, optimiser states, running averages and random state of a trainer, by name."""
-    tensors = {"logit_averages": trainer.logit_averages, "random": trainer.random.get_state()}
-    for name in _NETWORKS:
-        for key, value in getattr(trainer, name).state_dict().items():
+    tensors = {**trainer.running, "random": trainer.random.get_state()}
+    for name, network in trainer.networks.items():
+        for key, value in network.state_dict().items():
             tensors[f"{name}/{key}"] = value
-    for name in _OPTIMIZERS:
-        for index, state in getattr(trainer, name).state_dict()["state"].items():
+    for name, optimizer in trainer.optimizers.items():
+        for index, state in optimizer.state_dict()["state"].items():
             for key, value in state.items():
                 tensors[f"{name}/{index}/{key}"] = value
     return tensors
 
 
-def restore_trainer(trainer: Trainer, tensors: Mapping[str, Tensor], steps: int) -> None:
+def restore_trainer(trainer: Training, tensors: Mapping[str, Tensor], steps: int) -> None:
     """Put what `trainer_tensors` gave back into a trainer of the same recipe and shape."""
     trainer.steps = steps
-    trainer.logit_averages = tensors["logit_averages"].to(trainer.device)
+    for name, value in trainer.running.items():
+        value.copy_(tensors[name])
     trainer.random.set_state(tensors["random"])
-    for name in _NETWORKS:
-        getattr(trainer, name).load_state_dict(below(tensors, f"{name}/"))
-    for name in _OPTIMIZERS:
-        _restore_optimizer(getattr(trainer, name), below(tensors, f"{name}/"))
+    for name, network in trainer.networks.items():
+        network.load_state_dict(below(tensors, f"{name}/"))
+    for name, optimizer in trainer.optimizers.items():
+        _restore_optimizer(optimizer, below(tensors, f"{name}/"))
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:

@@ -14,49 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from ganaug.errors import OutputError, TrainingError
-from ganaug.gan.average import copy_codes, recompute_norms
 from ganaug.gan.checkpoint import below, read_checkpoint, restore_trainer, trainer_tensors, write_checkpoint
 from ganaug.gan.interruption import Interrupted, Interruption
 from ganaug.gan.memory import freed_memory_kept
 from ganaug.gan.monitor import Event, Monitor, Snapshot, Trouble, is_good
-from ganaug.gan.networks import Generator, NetworkShape
+from ganaug.gan.networks import NetworkShape
 from ganaug.gan.precision import half_pays
 from ganaug.gan.processes import Processes
 from ganaug.gan.seeding import seeded
-from ganaug.gan.step import Batch, Trainer
+from ganaug.gan.training import Batches, BuildTraining, Training
 from ganaug.recipe import Recipe, budget_steps
 
-__all__ = ["BalancedBatches", "Fit", "Snapshot", "seconds_per_step"]
+__all__ = ["Fit", "Snapshot", "seconds_per_step"]
 
 _SAVED_EVERY = 120.0  # seconds between two checkpoints at the most, however far apart the snapshots are
 _ASKED_EVERY = 16  # steps; asking all processes takes a message
-
-
-class BalancedBatches:
-    """Random batches of real images, every class equally often, or as often as it has images."""
-
-    def __init__(
-        self, images: Tensor, labels: Tensor, *, batch: int, balanced: bool, codes: int, random: torch.Generator
-    ) -> None:
-        self.images, self.labels, self.batch, self.random = images, labels, batch, random
-        self.balanced = balanced
-        self.counts = torch.bincount(labels)
-        self.present = self.counts.nonzero().flatten()
-        self.by_class = labels.argsort(stable=True)
-        self.first = self.counts.cumsum(0) - self.counts  # where a class begins there
-        ranks = torch.empty_like(labels)
-        ranks[self.by_class] = torch.arange(len(labels)) - self.first[labels[self.by_class]]
-        self.slots = ranks % max(1, codes)  # where a class has more images than codes, they take turns
-
-    def draw(self) -> Batch:
-        """`batch` images with their labels, drawn with replacement, in time that does not grow with their number."""
-        if self.balanced:
-            classes = self.present[torch.randint(len(self.present), (self.batch,), generator=self.random)]
-            place = torch.rand(self.batch, generator=self.random, dtype=torch.double) * self.counts[classes]
-            chosen = self.by_class[self.first[classes] + place.long()]
-        else:
-            chosen = torch.randint(len(self.labels), (self.batch,), generator=self.random)
-        return Batch(self.images[chosen], self.labels[chosen], self.slots[chosen])
 
 
 @dataclass
@@ -69,9 +41,10 @@ class Fit:
     """(N,) int64."""
     recipe: Recipe
     shape: NetworkShape
+    build: BuildTraining
     device: torch.device
     kimg: float
-    evaluate: Callable[[Generator], tuple[float, dict[str, float]]]
+    evaluate: Callable[[nn.Module], tuple[float, dict[str, float]]]
     """Score and measures of an averaged generator in evaluation mode."""
     seed: int = 0
     checkpoint: Path | None = None
@@ -80,7 +53,7 @@ class Fit:
     processes: Processes = field(default_factory=Processes)
     """All make the same fit of the same images; the first examines it, keeps its files and calls back."""
     on_step: Callable[[int, int], None] = lambda step, steps: None
-    on_snapshot: Callable[[Snapshot, Generator], None] = lambda snapshot, generator: None
+    on_snapshot: Callable[[Snapshot, nn.Module], None] = lambda snapshot, generator: None
     on_event: Callable[[Event], None] = lambda event: None
     history: list[Snapshot] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -92,7 +65,7 @@ class Fit:
     """The step that the last whole checkpoint is of."""
 
     @freed_memory_kept()
-    def run(self) -> Generator:
+    def run(self) -> nn.Module:
         """Train, and return the averaged generator of the best snapshot, on the CPU in evaluation mode.
 
         Raises:
@@ -103,7 +76,7 @@ class Fit:
         with Interruption(active=self.checkpoint is not None) as interruption:
             return self._train(interruption)
 
-    def _train(self, interruption: Interruption) -> Generator:
+    def _train(self, interruption: Interruption) -> nn.Module:
         trainer, batches = self._begin()
         steps = budget_steps(self.kimg, self.recipe.gan.batch)
         marks = _marks(steps, self.recipe.snapshots.count)
@@ -132,25 +105,14 @@ class Fit:
                 f"the loss is not a number after {trainer.steps} steps; lower gan.generator_lr, gan.discriminator_lr "
                 "and gan.reconstruction_lr"
             )
-        with seeded(self.seed, self.device):
-            result = Generator(self.shape)
-        result.load_state_dict(self.best)
-        return result.eval().requires_grad_(False)
+        trainer.networks["average"].load_state_dict(self.best)
+        return trainer.sampler.to("cpu").eval().requires_grad_(False)
 
-    def _begin(self) -> tuple[Trainer, BalancedBatches]:
+    def _begin(self) -> tuple[Training, Batches]:
         with seeded(self.seed, self.device):
-            trainer = Trainer(self.recipe, self.shape, self.device, self._half(), processes=self.processes)
+            trainer = self.build(self.recipe, self.shape, self.device, self._half(), processes=self.processes)
         trainer.random.manual_seed(self.seed)
-        batches = BalancedBatches(
-            self.images,
-            self.labels,
-            batch=self.recipe.gan.batch,
-            balanced=self.recipe.gan.class_balanced,
-            codes=self.shape.codes,
-            random=torch.Generator().manual_seed(self.seed + 1),
-        )
-        if self.shape.codes:
-            trainer.generator.code_counts.copy_(batches.counts.clamp_max(self.shape.codes))
+        batches = trainer.take(self.images, self.labels, torch.Generator().manual_seed(self.seed + 1))
         self.monitor = Monitor(self.recipe, budget_steps(self.kimg, self.recipe.gan.batch))
         if self.resume and self.checkpoint and self.checkpoint.exists():
             self._restore(trainer, batches)
@@ -164,7 +126,7 @@ class Fit:
         """What went wrong, and what was done about it."""
         return self.monitor.events
 
-    def _agree(self, trainer: Trainer) -> None:
+    def _agree(self, trainer: Training) -> None:
         """Start all processes from the same weights, whatever their machines make of a seed."""
         starts = self.processes.gathered(trainer.steps)
         if len(set(starts)) > 1:
@@ -172,7 +134,7 @@ class Fit:
                 f"the processes of this fit would go on from different steps ({min(starts)} to {max(starts)}); give an "
                 "--out on a disk that all machines share"
             )
-        for network in (trainer.generator, trainer.discriminator, trainer.encoder, trainer.average):
+        for network in trainer.networks.values():
             self.processes.share(network.state_dict().values())
 
     def _told_to_stop(self, interruption: Interruption, step: int) -> int | None:
@@ -189,43 +151,43 @@ class Fit:
     def _half(self) -> bool:
         return self.processes.told(lambda: half_pays(self.device)) if self.half is None else self.half
 
-    def _look(self, trainer: Trainer) -> Trouble | None:
+    def _look(self, trainer: Training) -> Trouble | None:
         """Score the averaged generator and keep it if it is the best; what is wrong with it, if anything is."""
         signals = self.monitor.means()
         broken = Trouble("broken", "a loss or a weight is not a number")
-        if not all(map(math.isfinite, signals.values())) or not self._finite(trainer.generator, trainer.average):
+        networks = dict(trainer.networks)
+        average = networks["average"]
+        if not all(map(math.isfinite, signals.values())) or not self._finite(networks.pop("generator"), average):
             return broken
-        self._settle(trainer)
-        score, measures = self.processes.told(lambda: self.evaluate(trainer.average))
-        if not math.isfinite(score) or not self._finite(trainer.discriminator, trainer.encoder):
+        trainer.settle(torch.Generator().manual_seed(self.seed + 2))
+        score, measures = self.processes.told(lambda: self.evaluate(trainer.sampler))
+        if not math.isfinite(score) or not self._finite(*networks.values()):
             return broken
         kimg = trainer.steps * self.recipe.gan.batch / 1000
         snapshot = Snapshot(trainer.steps, kimg, self.seconds, score, measures | signals)
         trouble = self.monitor.judge(snapshot, self.history)
         if not self.history or score > max(past.score for past in self.history):
-            self.best = {
-                name: tensor.detach().to("cpu", copy=True) for name, tensor in trainer.average.state_dict().items()
-            }
+            self.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in average.state_dict().items()}
         if trouble is None and is_good(snapshot, self.history):
             self._hold_good(trainer)
         trouble = trouble or self.monitor.has_had_enough(snapshot, self.history)
         self.monitor.turn()
         self.history.append(snapshot)
         if self.processes.first:
-            self.on_snapshot(snapshot, trainer.average)
+            self.on_snapshot(snapshot, trainer.sampler)
         return trouble
 
     def _finite(self, *networks: nn.Module) -> bool:
         tensors = [tensor for network in networks for tensor in network.state_dict().values()]
         return all(self.processes.gathered(all(bool(tensor.isfinite().all()) for tensor in tensors)))
 
-    def _hold_good(self, trainer: Trainer) -> None:
+    def _hold_good(self, trainer: Training) -> None:
         self.good_step = trainer.steps
         held = trainer_tensors(trainer).items()
         # The random state runs on when the fit goes back: the same draws might end the same way.
         self.good = {name: tensor.detach().to("cpu", copy=True) for name, tensor in held if name != "random"}
 
-    def _answer(self, trouble: Trouble, trainer: Trainer) -> None:
+    def _answer(self, trouble: Trouble, trainer: Training) -> None:
         """Go back to the last good state, or end. The steps count on: a fit that went back takes no longer."""
         if self.monitor.settle(trouble, trainer.steps, self.good_step):
             state = self.good | {"random": trainer.random.get_state()}
@@ -233,16 +195,7 @@ class Fit:
         if self.processes.first:
             self.on_event(self.monitor.events[-1])
 
-    def _settle(self, trainer: Trainer) -> None:
-        random = torch.Generator().manual_seed(self.seed + 2)
-        labels = self.labels[torch.randint(len(self.labels), (512,), generator=random)]
-        if self.recipe.gan.class_balanced:
-            labels = torch.arange(512) % self.shape.classes
-        noise = torch.randn(512, self.shape.latent_dim, generator=random)
-        copy_codes(trainer.average, trainer.generator)
-        recompute_norms(trainer.average, noise.to(self.device), labels.to(self.device))
-
-    def _save(self, trainer: Trainer, batches: BalancedBatches) -> None:
+    def _save(self, trainer: Training, batches: Batches) -> None:
         if self.checkpoint is None or not self.processes.first:
             return
         self._time()
@@ -269,7 +222,7 @@ class Fit:
             last = "there is none yet" if self.saved is None else f"the last whole one is of step {self.saved}"
             warnings.warn(f"{error}; training goes on without new checkpoints, and {last}; make room", stacklevel=2)
 
-    def _restore(self, trainer: Trainer, batches: BalancedBatches) -> None:
+    def _restore(self, trainer: Training, batches: Batches) -> None:
         assert self.checkpoint is not None
         tensors, notes = read_checkpoint(self.checkpoint)
         wanted = {"shape": self.shape.to_dict(), "recipe": self.recipe.model_dump(mode="json"), "kimg": self.kimg}
@@ -299,6 +252,7 @@ class Fit:
 def seconds_per_step(
     recipe: Recipe,
     shape: NetworkShape,
+    build: BuildTraining,
     device: torch.device,
     images: Tensor,
     labels: Tensor,
@@ -307,15 +261,8 @@ def seconds_per_step(
     """Mean seconds of a step over the whole budget, measured on a trainer that is thrown away."""
     processes = processes or Processes()
     with seeded(0, device):
-        trainer = Trainer(recipe, shape, device, half_pays(device), processes=processes)
-    batches = BalancedBatches(
-        images,
-        labels,
-        batch=recipe.gan.batch,
-        balanced=recipe.gan.class_balanced,
-        codes=shape.codes,
-        random=torch.Generator().manual_seed(0),
-    )
+        trainer = build(recipe, shape, device, half_pays(device), processes=processes)
+    batches = trainer.take(images, labels, torch.Generator().manual_seed(0))
     share = recipe.reconstruction.share
     phases = [(weight, progress) for weight, progress in ((share, 0.0), (1 - share, (1 + share) / 2)) if weight > 0]
     total = 0.0
@@ -327,7 +274,7 @@ def seconds_per_step(
     return processes.told(lambda: total)
 
 
-def _block_seconds(trainer: Trainer, batches: BalancedBatches, progress: float, steps: int) -> float:
+def _block_seconds(trainer: Training, batches: Batches, progress: float, steps: int) -> float:
     """Mean seconds of `steps` steps, among them one with a gradient penalty."""
     began = time.perf_counter()
     for _ in range(steps):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ganaug.gan.step import Trainer
+from ganaug.gan.training import Training
 from ganaug.recipe import Recipe
 
 __all__ = ["Event", "Monitor", "Snapshot", "Trouble", "is_good"]
@@ -198,7 +198,7 @@ class Monitor:
         self.turn()
         return not self.stopped
 
-    def guide(self, trainer: Trainer) -> None:
+    def guide(self, trainer: Training) -> None:
         """Give a trainer the settings that the fit goes on with."""
         trainer.ease, trainer.strength, trainer.hold = self.ease, self.strength, 1.5**self.retries
 

@@ -15,22 +15,14 @@ from torch.optim import Adam
 
 from ganaug.gan import losses
 from ganaug.gan.augment import augment, mirror_half
-from ganaug.gan.average import update_average
+from ganaug.gan.average import copy_codes, recompute_norms, update_average
+from ganaug.gan.batches import BalancedBatches, Batch
 from ganaug.gan.networks import Discriminators, Encoder, Generator, NetworkShape
 from ganaug.gan.processes import Processes, join_norms
 from ganaug.gan.seeding import SharedGenerator, drawn
 from ganaug.recipe import Recipe
 
-__all__ = ["Batch", "Trainer"]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Real images NCHW uint8, their labels (N,) int64, and which code of its class is that of each (N,) int64."""
-
-    images: Tensor
-    labels: Tensor
-    slots: Tensor
+__all__ = ["Trainer"]
 
 
 @dataclass(frozen=True)
@@ -82,11 +74,54 @@ class Trainer:
             for network in (self.generator, self.encoder):
                 join_norms(network, self.processes)
 
-    def step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Train on one batch; returns detached scalars to log. `progress` in [0, 1) is the budget's share spent.
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """See `Training`."""
+        return {
+            "generator": self.generator, "discriminator": self.discriminator, "encoder": self.encoder,
+            "average": self.average,
+        }  # fmt: skip
 
-        All processes are given the same batch, work on their rows of it, and return the same.
-        """
+    @property
+    def optimizers(self) -> dict[str, Adam]:
+        """See `Training`."""
+        return {
+            "generator_optimizer": self.generator_optimizer, "discriminator_optimizer": self.discriminator_optimizer,
+            "encoder_optimizer": self.encoder_optimizer,
+        }  # fmt: skip
+
+    @property
+    def running(self) -> dict[str, Tensor]:
+        """See `Training`."""
+        return {"logit_averages": self.logit_averages}
+
+    @property
+    def sampler(self) -> Generator:
+        """See `Training`."""
+        return self.average
+
+    def take(self, images: Tensor, labels: Tensor, random: torch.Generator) -> BalancedBatches:
+        """See `Training`."""
+        gan, codes = self.recipe.gan, self.shape.codes
+        self._labels = labels
+        batches = BalancedBatches(
+            images, labels, batch=gan.batch, balanced=gan.class_balanced, codes=codes, random=random
+        )
+        if codes:
+            self.generator.code_counts.copy_(batches.counts.clamp_max(codes))
+        return batches
+
+    def settle(self, random: torch.Generator) -> None:
+        """See `Training`."""
+        labels = self._labels[torch.randint(len(self._labels), (512,), generator=random)]
+        if self.recipe.gan.class_balanced:
+            labels = torch.arange(512) % self.shape.classes
+        noise = torch.randn(512, self.shape.latent_dim, generator=random)
+        copy_codes(self.average, self.generator)
+        recompute_norms(self.average, noise.to(self.device), labels.to(self.device))
+
+    def step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """See `Training`."""
         batch = Batch(*map(self.processes.mine, (batch.images, batch.labels, batch.slots)))
         real = batch.images.to(self.device, torch.float32).div(127.5).sub(1)
         if self.recipe.data.horizontal_flip:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from ganaug.data import DatasetView, LabelledImages, read_images
 from ganaug.gan.networks import Generator, NetworkShape
+from ganaug.gan.processes import Processes
+from ganaug.gan.step import Trainer
+from ganaug.gan.training import Training
 from ganaug.recipe import Recipe
 
 __all__ = ["ClassifyTask"]
@@ -53,6 +57,12 @@ class ClassifyTask:
             max_channels=recipe.networks.max_channels,
             codes=min(recipe.reconstruction.codes, max(data.counts())) if recipe.reconstruction.share else 0,
         )
+
+    def build_training(
+        self, recipe: Recipe, shape: NetworkShape, device: torch.device, half: bool, *, processes: Processes
+    ) -> Training:
+        """The untrained trainer that the recipe wants; see `BuildTraining`."""
+        return Trainer(recipe, shape, device, half, processes=processes)
 
     def build_generator(self, shape: Mapping[str, Any]) -> nn.Module:
         """The generator of a bank, from the shape that its manifest keeps; weights are untrained."""

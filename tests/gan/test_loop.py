@@ -9,10 +9,12 @@ from safetensors.torch import save_file
 
 from ganaug.errors import TrainingError
 from ganaug.gan import checkpoint, loop
+from ganaug.gan.batches import BalancedBatches
 from ganaug.gan.checkpoint import read_checkpoint, write_checkpoint
 from ganaug.gan.interruption import Interrupted
-from ganaug.gan.loop import BalancedBatches, Fit, seconds_per_step
+from ganaug.gan.loop import Fit, seconds_per_step
 from ganaug.gan.networks import NetworkShape
+from ganaug.gan.step import Trainer
 from ganaug.recipe import load_recipe
 
 SHAPE = NetworkShape(16, 1, 2, latent_dim=4, generator_channels=4, discriminator_channels=4, max_channels=8, codes=10)
@@ -24,7 +26,7 @@ CPU = torch.device("cpu")
 
 def a_fit(**changes):
     values = {"evaluate": lambda generator: (0.5, {}), "half": False, "recipe": RECIPE} | changes
-    return Fit(images=IMAGES, labels=LABELS, shape=SHAPE, device=CPU, kimg=0.096, **values)
+    return Fit(images=IMAGES, labels=LABELS, shape=SHAPE, build=Trainer, device=CPU, kimg=0.096, **values)
 
 
 def weights(generator):
@@ -268,7 +270,7 @@ def test_a_fit_that_went_back_is_resumed_exactly(tmp_path):
 
 
 def test_seconds_per_step_is_a_time():
-    assert 0 < seconds_per_step(RECIPE, SHAPE, CPU, IMAGES, LABELS) < 5
+    assert 0 < seconds_per_step(RECIPE, SHAPE, Trainer, CPU, IMAGES, LABELS) < 5
 
 
 def test_a_fit_leaves_the_callers_random_state():

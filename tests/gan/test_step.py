@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from ganaug.gan.batches import Batch
 from ganaug.gan.networks import NetworkShape
-from ganaug.gan.step import Batch, Trainer
+from ganaug.gan.step import Trainer
 from ganaug.recipe import load_recipe
 
 SHAPE = NetworkShape(16, 3, 2, latent_dim=8, generator_channels=8, discriminator_channels=8, max_channels=16, codes=4)
