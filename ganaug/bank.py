@@ -1,7 +1,8 @@
 """GeneratorBank: the fitted generators of one task in one file, `NAME.ganaug`.
 
 The file is safetensors. Its header keeps the manifest as JSON under "ganaug"; its tensors are named
-`generators.0.<parameter>`, `generators.1.<parameter>`, ... Nothing is ever unpickled.
+`generators.0.<parameter>`, `generators.1.<parameter>`, ..., and `kept.<network>.<parameter>` where the networks that
+trained them are kept. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from ganaug.errors import BankError, OutputError, RecipeError, did_you_mean
 from ganaug.gan.device import resolve_device
-from ganaug.manifest import FORMAT, Manifest, Verdict
+from ganaug.manifest import FORMAT, Manifest, Verdict, joined_manifests
 from ganaug.recipe import Recipe, load_recipe
 from ganaug.tasks import get_task
 
@@ -30,6 +31,7 @@ __all__ = ["CHUNK", "FORMAT", "GeneratorBank", "Manifest", "Verdict", "load"]
 
 CHUNK = 64  # samples that are always run together, so that no sample depends on how many were asked for
 MOST_SAMPLES = 1_000_000
+_KEPT = "kept."  # before the names of tensors that belong to no generator
 _NOT_A_BANK = "is not a bank; give a file that `ganaug fit` wrote, NAME.ganaug"
 
 
@@ -39,17 +41,21 @@ class GeneratorBank:
     Args:
         manifest: what the bank says of itself.
         generators: modules of (noise (N, latent_dim) float32, labels (N,) int64) to images NCHW in [-1, 1]: one for
-            all classes, or one a class where `manifest.per_class`. The bank takes them over: they are put into
-            evaluation mode and float32.
+            all classes, or one a class where `manifest.per_class`, and then one for each addition of classes. The bank
+            takes them over: they are put into evaluation mode and float32.
+        kept: tensors of the networks that trained them, as "encoder.NAME" and "discriminator.NAME", if they are kept.
     """
 
-    def __init__(self, manifest: Manifest, generators: Sequence[nn.Module]) -> None:
-        wanted = len(manifest.class_names) if manifest.per_class else 1
+    def __init__(
+        self, manifest: Manifest, generators: Sequence[nn.Module], kept: Mapping[str, Tensor] | None = None
+    ) -> None:
+        wanted = len(manifest.shapes)
         if len(generators) != wanted:
             raise BankError(f"a bank of these classes holds {wanted} generators, got {len(generators)}")
         self.manifest = manifest
         # as they come from a file: what is sampled before saving and after loading runs alike
         self.generators = nn.ModuleList(generators).eval().float().to(memory_format=torch.contiguous_format)
+        self.kept = dict(kept or {})
         self._fingerprint: str | None = None
 
     @property
@@ -166,10 +172,10 @@ class GeneratorBank:
     @torch.no_grad()
     def _run_chunk(self, class_index: int, chunk: int, seed: int) -> Tensor:
         """All CHUNK samples of a chunk, (CHUNK, C, H, W) uint8 on the CPU."""
-        per_class = self.manifest.per_class
-        generator = self.generators[class_index if per_class else 0]
-        noise = _chunk_noise(class_index, chunk, seed, int(self.manifest.shape["latent_dim"]))
-        labels = torch.full((CHUNK,), 0 if per_class else class_index, dtype=torch.int64, device=self.device)
+        number, row = self._place(class_index)
+        generator, shape = self.generators[number], self.manifest.shapes[number]
+        noise = _chunk_noise(class_index, chunk, seed, int(shape["latent_dim"]))
+        labels = torch.full((CHUNK,), row, dtype=torch.int64, device=self.device)
         # a caller's autocast, TF32 or autotuning must not change what a sample is
         with (
             torch.autocast(self.device.type, enabled=False),
@@ -177,6 +183,34 @@ class GeneratorBank:
         ):
             images: Tensor = generator(noise.to(self.device), labels)
         return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()
+
+    def _place(self, class_index: int) -> tuple[int, int]:
+        """Which generator makes a class, and which of its classes it is."""
+        row = class_index
+        for number, shape in enumerate(self.manifest.shapes):
+            if row < shape["classes"]:
+                return number, row
+            row -= shape["classes"]
+        raise AssertionError("class indices are checked before")
+
+    def joined(self, other: GeneratorBank) -> GeneratorBank:
+        """This bank with the classes of another after its own; its own samples stay the same, byte for byte.
+
+        Numbers of classes that are taken already are replaced by the next free ones. There is no verdict: the last one
+        was on fewer classes.
+
+        Raises:
+            BankError: a class is in both, or images have another task, size or number of channels.
+        """
+        if shared := [name for name in other.class_names if name in self.class_names]:
+            raise BankError(f"class {shared[0]!r} is in the bank already; name the new classes alone (--classes)")
+        for what in ("task", "resolution", "channels"):
+            ours, theirs = getattr(self, what), getattr(other, what)
+            if ours != theirs:
+                raise BankError(f"{what} of the bank is {ours}, and that of the added classes {theirs}; fit them alike")
+        return GeneratorBank(
+            joined_manifests(self.manifest, other.manifest), [*self.generators, *other.generators], self.kept
+        )
 
     def to(self, device: str | torch.device) -> GeneratorBank:
         """Move the generators, as a module's `to` does; returns the bank."""
@@ -186,7 +220,7 @@ class GeneratorBank:
     def with_verdict(self, verdict: Verdict | None) -> GeneratorBank:
         """The same generators with another verdict."""
         changes = {"verdict": verdict, "format": FORMAT}  # a verdict may say what an older format could not
-        return GeneratorBank(self.manifest.model_copy(update=changes), list(self.generators))
+        return GeneratorBank(self.manifest.model_copy(update=changes), list(self.generators), self.kept)
 
     def save(self, path: str | Path, *, exist_ok: bool = True) -> Path:
         """Write the bank to a file, beside its goal first; returns the path.
@@ -196,6 +230,7 @@ class GeneratorBank:
                 written.
         """
         tensors = {f"generators.{name}": t.cpu().contiguous() for name, t in self.generators.state_dict().items()}
+        tensors |= {f"{_KEPT}{name}": tensor.cpu().contiguous() for name, tensor in self.kept.items()}
         data = to_safetensors(tensors, metadata={"ganaug": self.manifest.model_dump_json()})
         try:
             _check_goal(Path(path), exist_ok)
@@ -229,15 +264,17 @@ class GeneratorBank:
                 manifest = _read_manifest(file, opened.metadata() or {})
                 generators = _empty_generators(file, manifest)
                 expected = {f"generators.{name}": tensor for name, tensor in generators.state_dict().items()}
-                names = list(opened.keys())
+                kept = {n.removeprefix(_KEPT): opened.get_tensor(n) for n in opened.keys() if n.startswith(_KEPT)}  # noqa: SIM118
+                names = [name for name in opened.keys() if not name.startswith(_KEPT)]  # noqa: SIM118
                 _check_shapes(file, {name: tuple(opened.get_slice(name).get_shape()) for name in names}, expected)
                 # cloned: safetensors maps the file, which may be replaced while the bank is in use
                 tensors = {name: opened.get_tensor(name).clone() for name in expected}
         except (safetensors.SafetensorError, OSError) as error:
             raise BankError(f"{file} {_NOT_A_BANK} (or it is cut short: {error})") from error
         _check_values(file, tensors, expected)
+        _check_values(file, kept, kept)
         generators.load_state_dict({name.removeprefix("generators."): t for name, t in tensors.items()}, assign=True)
-        return cls(manifest, list(generators)).to(where)
+        return cls(manifest, list(generators), {name: tensor.clone() for name, tensor in kept.items()}).to(where)
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> GeneratorBank:
@@ -296,18 +333,18 @@ def _read_manifest(file: Path, metadata: Mapping[str, str]) -> Manifest:
 
 def _empty_generators(file: Path, manifest: Manifest) -> nn.ModuleList:
     """The generators that the manifest promises, without memory for their weights: it may promise too much."""
-    task = get_task(manifest.task)
-    count = len(manifest.class_names) if manifest.per_class else 1
-    shape = manifest.shape
-    try:
-        with torch.device("meta"):
-            generators = nn.ModuleList(task.build_generator(shape) for _ in range(count)).eval()
-            images = generators[0](torch.empty(2, shape["latent_dim"]), torch.zeros(2, dtype=torch.int64))
-        agrees = tuple(images.shape) == (2, shape["image_channels"], shape["resolution"], shape["resolution"])
-    except (TypeError, ValueError, ArithmeticError, RuntimeError, LookupError):
-        agrees = False
-    if not agrees:
-        raise BankError(f"{file} is damaged: no generator has the shape {shape}; fit it anew")
+    generators = nn.ModuleList()
+    size = manifest.shape.get("image_channels"), manifest.shape.get("resolution")
+    for shape in manifest.shapes:
+        try:
+            with torch.device("meta"):
+                generators.append(get_task(manifest.task).build_generator(shape).eval())
+                images = generators[-1](torch.empty(2, shape["latent_dim"]), torch.zeros(2, dtype=torch.int64))
+            agrees = tuple(images.shape) == (2, size[0], size[1], size[1])
+        except (TypeError, ValueError, ArithmeticError, RuntimeError, LookupError):
+            agrees = False
+        if not agrees:
+            raise BankError(f"{file} is damaged: no generator has the shape {shape}; fit it anew")
     return generators
 
 

@@ -16,6 +16,7 @@ from ganaug.errors import GanaugError, LostProcessError, OutputError, RecipeErro
 
 if TYPE_CHECKING:
     from ganaug.gan.interruption import Interrupted
+    from ganaug.manifest import Manifest
 
 app = typer.Typer(
     name="ganaug",
@@ -48,6 +49,10 @@ class ExportFormat(str, Enum):
 Bank = Annotated[Path, typer.Argument(metavar="BANK", help="A bank, NAME.ganaug.", show_default=False)]
 Data = Annotated[Path, typer.Option("--data", help="Folder with a folder for each class, or a CSV of path and label.")]
 OptionalData = Annotated[Path | None, typer.Option("--data", help="The training images: a folder or a CSV.")]
+Unlabelled = Annotated[
+    Path | None, typer.Option(help="Images without labels to learn from too: a folder, however it is laid out.")
+]
+Base = Annotated[Path | None, typer.Option(help="A bank of other classes to start from.")]
 Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B", help="Class names; all by default.")]
 OnBadFile = Annotated[OnBad, typer.Option(help="An image that cannot be read: stop, or skip and count it.")]
 Devices = Annotated[str | None, typer.Option(help="Processes on each machine, or auto: one for each CUDA card.")]
@@ -60,6 +65,9 @@ ExistOk = Annotated[bool, typer.Option("--exist-ok", help="Write where something
 def fit(
     data: OptionalData = None,
     classes: Classes = None,
+    unlabelled: Unlabelled = None,
+    base: Base = None,
+    into: Annotated[Path | None, typer.Option(help="A bank to add these classes to.")] = None,
     recipe: Annotated[str | None, typer.Option(help="A shipped name, such as classify-32, or a YAML file.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting, as gan.r1=0.5.")
@@ -93,13 +101,13 @@ def fit(
         said = (Recipe() if recipe is None else load_recipe(recipe)).replace(changes).data
         source = data if data is not None else Path(said.path or ".")
         names = _split(classes) or said.classes
-        goal = out if out is not None else bank_path(source, names)
+        goal = out or into or bank_path(source, names)
         run_dir = goal.with_suffix(".run")
         if not dry_run:
             check_bank_path(goal, run_dir, data=source, exist_ok=exist_ok, resume=resume)
     plan = plan_fit(
         source, classes=names, recipe=recipe, settings=changes, seed=seed, kimg=kimg, minutes=minutes, batch=batch,
-        ranks=ranks, on_bad=on_bad.value, run_dir=run_dir, resume=resume,
+        ranks=ranks, unlabelled=unlabelled, base=base, into=into, on_bad=on_bad.value, run_dir=run_dir, resume=resume,
     )  # fmt: skip
     _say(*plan.lines())
     if dry_run:
@@ -178,6 +186,8 @@ def inspect(
         "classes": ", ".join(f"{name} ({label})" for name, label in numbered),
         "images": f"{manifest.shape['resolution']} px, {'grey' if manifest.shape['image_channels'] == 1 else 'colour'}",
         "trained on": f"{len(manifest.train_fingerprints)} images, {manifest.kimg:.1f} kimg",
+        "unlabelled": _joined(manifest),
+        "started from": ", ".join(manifest.base) or "nothing",
         "held back": f"{len(manifest.held_back_fingerprints)} images",
         "scores": ", ".join(f"{name} {value:.3f}" for name, value in manifest.scores.items()),
         "made": f"{manifest.created} by {versions}",
@@ -185,7 +195,15 @@ def inspect(
         "verdict": manifest.verdict.sentence if manifest.verdict else "none yet; ask with: ganaug compare",
     }
     for name, value in rows.items():
-        typer.echo(f"{name:<11}{value}")
+        typer.echo(f"{name:<13}{value}")
+
+
+def _joined(manifest: Manifest) -> str:
+    """How many of the images trained on had no label, and which class how many of them joined."""
+    if not manifest.unlabelled:
+        return "none"
+    joined = ", ".join(f"{name} {count}" for name, count in manifest.joined.items())
+    return f"{manifest.unlabelled} of these, of which joined: {joined}"
 
 
 @app.command()
@@ -242,6 +260,8 @@ def compare(
     test: Annotated[
         Path | None, typer.Option(help="Images the bank was not fitted on: the answer comes from them.")
     ] = None,
+    unlabelled: Unlabelled = None,
+    base: Base = None,
     ratios: Annotated[str | None, typer.Option(metavar="R,R", help="Synthetic per real image, as 0.5,1.")] = None,
     splits: Annotated[int | None, typer.Option(help="Times that a part of the data is held back.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Trainings of each arm on each split.")] = None,
@@ -280,7 +300,7 @@ def compare(
     learner = {name: value for name, value in (("model", model), ("weights", weights)) if value is not None}
     found = ask(
         data, loaded, classes=_split(classes), val=val, test=test, ratios=_numbers(ratios), splits=splits, seeds=seeds,
-        steps=steps, minutes=minutes, settings=learner, workers=workers,
+        steps=steps, minutes=minutes, settings=learner, unlabelled=unlabelled, base=base, workers=workers,
         cluster=cluster.value if cluster else None, device=device, on_bad=on_bad.value,
         folder=bank.with_suffix(".run") / "cells", report=_say, progress=True,
     )  # fmt: skip

@@ -17,15 +17,20 @@ from torch import Tensor, nn
 import ganaug
 from ganaug import measures
 from ganaug.bank import GeneratorBank, Manifest
-from ganaug.data import LabelledImages
+from ganaug.basing import refuse_held_back, start_of
+from ganaug.data import LabelledImages, usable_rows
 from ganaug.gan.loop import Fit, Snapshot
-from ganaug.gan.networks import NetworkShape
+from ganaug.gan.mixed import Others
+from ganaug.gan.networks import Generator, NetworkShape
 from ganaug.gan.precision import half_pays
 from ganaug.gan.processes import Processes
+from ganaug.gan.training import Training
+from ganaug.guesses import guess_classes
 from ganaug.launching import Devices
 from ganaug.manifest import Happening
 from ganaug.planning import OnBad, Plan, RecipeLike, enough_memory, plan_fit
 from ganaug.progress import Bar
+from ganaug.run_folder import RunFolder
 from ganaug.tasks import get_task
 
 __all__ = ["fit", "fit_plan"]
@@ -50,6 +55,9 @@ def fit(
     run_dir: str | Path | None = None,
     resume: bool = False,
     raw: Any = None,
+    unlabelled: Any = None,
+    base: GeneratorBank | str | Path | None = None,
+    into: GeneratorBank | str | Path | None = None,
     on_bad: OnBad = "stop",
     held_back: Sequence[str] | LabelledImages = (),
     progress: bool = True,
@@ -74,12 +82,19 @@ def fit(
             left there is replaced, unless `resume`.
         resume: go on from the last checkpoint in `run_dir`, with its recipe; afresh where there is none.
         raw: the dataset's images below its transform, where ganaug cannot find them itself.
+        unlabelled: more images, whose labels are not looked at: a folder of any layout, a CSV, a dataset as the first
+            argument, or `LabelledImages`; the recipe's `data.unlabelled` by default. Those whose class judges are sure
+            of join it, and the generators learn what images are like from all of them. There may be other things among
+            them. No sample is drawn of what belongs to no class.
+        base: a bank of other classes to start from, at the same resolution; the recipe's `base` by default. Without a
+            recipe the bank's is taken. One that keeps its networks (`networks.keep`) is the better start.
+        into: a bank to which these classes are added, which is the base as well; its own samples stay as they are.
         on_bad: what to do about an unreadable file, "stop" or "skip".
         held_back: images kept from this fit for an honest comparison, or their fingerprints; listed in the bank.
         progress: show a live bar.
 
     Returns:
-        The bank, on the CPU.
+        The bank, on the CPU; with `into` one of its classes and the new ones.
 
     Raises:
         GanaugError: data, recipe, device or output cannot be used; the message says what to do.
@@ -87,14 +102,16 @@ def fit(
     """
     plan = plan_fit(
         dataset, classes=classes, recipe=recipe, settings=settings, seed=seed, kimg=kimg, minutes=minutes, batch=batch,
-        device=device, devices=devices, num_nodes=num_nodes, raw=raw, on_bad=on_bad, run_dir=run_dir, resume=resume,
+        device=device, devices=devices, num_nodes=num_nodes, raw=raw, unlabelled=unlabelled, base=base,
+        into=into, on_bad=on_bad, run_dir=run_dir, resume=resume,
     )  # fmt: skip
     return fit_plan(plan, held_back=held_back, progress=progress)
 
 
 def fit_plan(plan: Plan, *, held_back: Sequence[str] | LabelledImages = (), progress: bool = True) -> GeneratorBank:
     """Carry out a plan; arguments are those of `fit`."""
-    return plan.ranks.run(_fit_here, plan, held_back, progress)
+    bank = plan.ranks.run(_fit_here, plan, held_back, progress)
+    return bank if plan.into is None else plan.into.joined(bank)
 
 
 def _fit_here(
@@ -107,11 +124,16 @@ def _fit_here(
     """One process's part in a plan; the first alone examines, speaks and writes."""
     ranks = dataclasses.replace(plan.ranks, device=device, processes=processes)
     plan, run = dataclasses.replace(plan, ranks=ranks), plan.run if processes.first else None
+    if plan.unlabelled is not None:
+        plan = dataclasses.replace(plan, rows=usable_rows(plan.unlabelled, plan.data, *_prints(held_back)))
+    if plan.base is not None:
+        refuse_held_back(plan.base, (), _prints(held_back)[0])
     if run is not None and not plan.goes_on:
-        run.start(plan.recipe, plan.data)
+        run.start(plan.recipe, plan.data, plan.unlabelled)
     elif run is not None:
         run.go_on()
-    parts = _parts(plan)
+    others = _others(plan, processes, run)
+    parts = _parts(plan, others)
     fits = []
     try:
         with enough_memory(plan.recipe), Bar(plan.recipe.kimg or 0, shown=progress and processes.first) as bar:
@@ -126,8 +148,8 @@ def _fit_here(
     finally:
         if run is not None:
             run.discard()
-    manifest = _manifest(plan, parts, [part_fit for _, part_fit in fits], held_back)
-    return GeneratorBank(manifest, [generator for generator, _ in fits])
+    manifest = _manifest(plan, parts, [part_fit for _, part_fit, _ in fits], held_back, others)
+    return GeneratorBank(manifest, [generator for generator, _, _ in fits], fits[0][2])
 
 
 @dataclass(frozen=True)
@@ -140,21 +162,61 @@ class _Part:
     images: Tensor
     labels: Tensor
     shape: NetworkShape
+    """Of the generator that is kept: of these classes."""
+    others: Others | None = None
+    """Images without labels, which of these classes they have joined, or none."""
+
+    @property
+    def trained(self) -> NetworkShape:
+        """Of the networks that are trained: with a class more for images of none."""
+        return self.shape if self.others is None else dataclasses.replace(self.shape, classes=self.shape.classes + 1)
 
 
-def _parts(plan: Plan) -> list[_Part]:
+def _parts(plan: Plan, others: Others | None) -> list[_Part]:
     data = plan.data
-    shape = get_task(plan.recipe.task).shape(data, plan.recipe)
+    counts = torch.bincount(data.labels, minlength=len(data.class_names))
+    if others is not None:
+        counts = torch.bincount(others.labels[others.labels >= 0], minlength=len(counts) + 1)[:-1] + counts
+    shape = get_task(plan.recipe.task).shape(data, plan.recipe, most=int(counts.max()))
     if not plan.recipe.per_class:
-        return [_Part(0, "all", data.class_names, data.images, data.labels, shape)]
+        return [_Part(0, "all", data.class_names, data.images, data.labels, shape, others)]
     shape = dataclasses.replace(shape, classes=1)
     parts = []
     for index, name in enumerate(data.class_names):
         images = _rows(data.images, (data.labels == index).nonzero().flatten())
-        parts.append(
-            _Part(index, f"class-{index}", (name,), images, torch.zeros(len(images), dtype=torch.int64), shape)
-        )
+        labels = torch.zeros(len(images), dtype=torch.int64)
+        own = None if others is None else _as_one(others, index)
+        parts.append(_Part(index, f"class-{index}", (name,), images, labels, shape, own))
     return parts
+
+
+def _as_one(others: Others, index: int) -> Others:
+    """The same images for the networks of one class: 0 is that class, and 1 is none of it."""
+    labels = torch.where(others.labels < 0, -1, (others.labels != index).long())
+    return dataclasses.replace(others, labels=labels)
+
+
+def _others(plan: Plan, processes: Processes, run: RunFolder | None) -> Others | None:
+    """The unlabelled images with what judges make of them; in a fit that goes on, what they made of them before."""
+    if plan.unlabelled is None:
+        return None
+    return Others(plan.unlabelled.images, torch.tensor(processes.told(lambda: _guessed(plan, run))))
+
+
+def _guessed(plan: Plan, run: RunFolder | None) -> list[int]:
+    assert plan.unlabelled is not None
+    assert plan.rows is not None
+    if run is not None and plan.goes_on:
+        return run.guesses()
+    recipe = plan.recipe
+    guesses = guess_classes(
+        plan.data, plan.unlabelled.images, plan.rows, recipe.unlabelled, flips=recipe.data.horizontal_flip,
+        seed=recipe.seed, device=plan.ranks.device,
+    )  # fmt: skip
+    labels: list[int] = guesses.labels.tolist()
+    if run is not None:
+        run.keep_guesses(plan.unlabelled, labels, guesses.confidence.tolist())
+    return labels
 
 
 def _rows(images: Tensor, rows: Tensor) -> Tensor:
@@ -245,7 +307,10 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _fit_part(plan: Plan, part: _Part, count: int, examiner: _Examiner | None, bar: Bar) -> tuple[nn.Module, Fit]:
+def _fit_part(
+    plan: Plan, part: _Part, count: int, examiner: _Examiner | None, bar: Bar
+) -> tuple[nn.Module, Fit, dict[str, Tensor]]:
+    """The generator, how its fit went, and what is kept of the networks that trained it."""
     assert plan.recipe.kimg is not None
     kimg = plan.recipe.kimg / count
 
@@ -255,6 +320,14 @@ def _fit_part(plan: Plan, part: _Part, count: int, examiner: _Examiner | None, b
             synthetic = examiner.synthetic(generator)
             plan.run.record(part.name, part_fit.history, synthetic, examiner.real(), part_fit.events)
 
+    trained: list[Training] = []
+    start = start_of(plan.base) if plan.base is not None else None
+
+    def build(*arguments: Any, **settings: Any) -> Training:
+        task = get_task(plan.recipe.task)
+        trained.append(task.build_training(*arguments, **settings, others=part.others, start=start))
+        return trained[-1]
+
     def evaluate(generator: nn.Module) -> tuple[float, dict[str, float]]:
         assert examiner is not None, "the first process alone examines"
         return examiner.score(generator)
@@ -263,8 +336,8 @@ def _fit_part(plan: Plan, part: _Part, count: int, examiner: _Examiner | None, b
         images=part.images,
         labels=part.labels,
         recipe=plan.recipe,
-        shape=part.shape,
-        build=get_task(plan.recipe.task).build_training,
+        shape=part.trained,
+        build=build,
         device=plan.ranks.device,
         kimg=kimg,
         evaluate=evaluate,
@@ -277,10 +350,22 @@ def _fit_part(plan: Plan, part: _Part, count: int, examiner: _Examiner | None, b
         on_event=lambda event: warnings.warn(f"training: {event.told}", stacklevel=2),
     )
     generator = part_fit.run()
+    if part.others is not None:
+        assert isinstance(generator, Generator)
+        generator = generator.of_first(part.shape.classes)
     bar.skip_to((part.index + 1) / count)
     if plan.run is not None and plan.ranks.first:
         plan.run.draw(part.name, part_fit.history, part_fit.events)
-    return generator, part_fit
+    return generator, part_fit, _kept(trained[-1]) if plan.recipe.networks.keep else {}
+
+
+def _kept(trained: Training) -> dict[str, Tensor]:
+    """The networks that a generator was trained with, by name, on the CPU."""
+    return {
+        f"{name}.{key}": tensor.detach().to("cpu", copy=True)
+        for name in ("discriminator", "encoder")
+        for key, tensor in trained.networks[name].state_dict().items()
+    }
 
 
 @torch.no_grad()
@@ -299,11 +384,8 @@ def _manifest(
     parts: Sequence[_Part],
     fits: Sequence[Fit],
     held_back: Sequence[str] | LabelledImages,
+    others: Others | None,
 ) -> Manifest:
-    if isinstance(held_back, LabelledImages):
-        exact, near = held_back.fingerprints, held_back.perceptual
-    else:
-        exact, near = tuple(held_back), ()
     best = [max(part_fit.history, key=lambda snapshot: snapshot.score) for part_fit in fits]
     names = ("score", "coverage", "kernel_distance", "spread_ratio", "sharpness_ratio")
     rows = [{"score": snapshot.score, **snapshot.measures} for snapshot in best]
@@ -323,8 +405,36 @@ def _manifest(
         ),
         versions={"ganaug": ganaug.__version__, "torch": torch.__version__, "python": platform.python_version()},
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        train_fingerprints=plan.data.fingerprints,
-        held_back_fingerprints=exact,
-        train_perceptual=plan.data.perceptual,
-        held_back_perceptual=near,
+        base=plan.base.class_names if plan.base is not None else (),
+        **_images_known(plan, held_back, others),
     )
+
+
+def _images_known(plan: Plan, held_back: Sequence[str] | LabelledImages, others: Others | None) -> dict[str, Any]:
+    """Prints of all images that the generators learned from or must not have seen, those of the base among them."""
+    exact, near = _prints(held_back)
+    trained, like, counts = plan.data.fingerprints, plan.data.perceptual, {}
+    if others is not None and plan.unlabelled is not None:
+        used = (others.labels >= 0).nonzero().flatten().tolist()
+        trained += tuple(plan.unlabelled.fingerprints[row] for row in used)
+        like += tuple(plan.unlabelled.perceptual[row] for row in used if plan.unlabelled.perceptual)
+        joined = {name: int((others.labels == index).sum()) for index, name in enumerate(plan.data.class_names)}
+        counts = {"unlabelled": len(used), "joined": joined}
+    if plan.base is not None:
+        before = plan.base.manifest
+        trained, like = trained + before.train_fingerprints, like + before.train_perceptual
+        exact, near = exact + before.held_back_fingerprints, near + before.held_back_perceptual
+    return {
+        "train_fingerprints": trained,
+        "held_back_fingerprints": exact,
+        "train_perceptual": like,
+        "held_back_perceptual": near,
+        **counts,
+    }
+
+
+def _prints(held_back: Sequence[str] | LabelledImages) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Fingerprints and, where they are known, perceptual prints."""
+    if isinstance(held_back, LabelledImages):
+        return held_back.fingerprints, held_back.perceptual
+    return tuple(held_back), ()

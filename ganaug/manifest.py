@@ -6,9 +6,9 @@ from typing import Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["FORMAT", "Happening", "Manifest", "Verdict"]
+__all__ = ["FORMAT", "Happening", "Manifest", "Verdict", "joined_manifests"]
 
-FORMAT = 3  # of the file; raise it when an older ganaug could no longer read what this one writes
+FORMAT = 4  # of the file; raise it when an older ganaug could no longer read what this one writes
 
 
 class Verdict(BaseModel):
@@ -90,6 +90,12 @@ class Manifest(BaseModel):
     held_back_fingerprints: tuple[str, ...] = ()
     train_perceptual: tuple[str, ...] = Field(default=(), description="perceptual prints; older banks have none")
     held_back_perceptual: tuple[str, ...] = ()
+    unlabelled: int = Field(0, description="how many of the images trained on had no label")
+    joined: dict[str, int] = Field(default_factory=dict, description="of those, how many joined which class")
+    base: tuple[str, ...] = Field(default=(), description="classes of the bank that it started from")
+    added: tuple[dict[str, Any], ...] = Field(
+        default=(), description="shapes of generators that were added later, each of so many of the last classes"
+    )
     verdict: Union[Verdict, None] = None
 
     @model_validator(mode="after")
@@ -99,7 +105,55 @@ class Manifest(BaseModel):
             raise ValueError(f"there are {count} class names and {len(self.label_numbers)} label numbers")
         if len(set(self.class_names)) != count or len(set(self.label_numbers)) != count:
             raise ValueError("a class is named or numbered twice")
-        wanted = 1 if self.per_class else count
+        if self.first_classes < 1:
+            raise ValueError("more classes were added than there are")
+        wanted = 1 if self.per_class else self.first_classes
         if self.shape.get("classes") != wanted:
             raise ValueError(f"its shape is for {self.shape.get('classes')} classes, where {wanted} are wanted")
         return self
+
+    @property
+    def first_classes(self) -> int:
+        """How many classes the bank was fitted on at first, before any were added."""
+        later = [shape.get("classes") for shape in self.added]
+        sizes = [size if isinstance(size, int) and size > 0 else len(self.class_names) for size in later]
+        return len(self.class_names) - sum(sizes)
+
+    @property
+    def shapes(self) -> list[dict[str, Any]]:
+        """The shape of each generator."""
+        return [self.shape] * (self.first_classes if self.per_class else 1) + list(self.added)
+
+
+def joined_manifests(first: Manifest, later: Manifest) -> Manifest:
+    """What a bank says of itself to which the classes of another were added; see `GeneratorBank.joined`."""
+    taken = list(first.label_numbers)
+    for number in later.label_numbers:
+        taken.append(number if number not in taken else max(taken) + 1)
+    sizes = len(first.class_names), len(later.class_names)
+    scores = {
+        name: (sizes[0] * value + sizes[1] * later.scores[name]) / sum(sizes)
+        for name, value in first.scores.items()
+        if name in later.scores
+    }
+    prints = {
+        name: tuple(dict.fromkeys((*getattr(first, name), *getattr(later, name))))
+        for name in ("train_fingerprints", "held_back_fingerprints", "train_perceptual", "held_back_perceptual")
+    }
+    return first.model_copy(
+        update={
+            "format": FORMAT,
+            "class_names": (*first.class_names, *later.class_names),
+            "label_numbers": tuple(taken),
+            "added": (*first.added, *later.shapes),
+            "kimg": first.kimg + later.kimg,
+            "scores": scores,
+            "events": (*first.events, *later.events),
+            "versions": later.versions,
+            "created": later.created,
+            "unlabelled": first.unlabelled + later.unlabelled,
+            "joined": {**first.joined, **later.joined},
+            "verdict": None,
+            **prints,
+        }
+    )

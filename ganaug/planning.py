@@ -14,7 +14,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ganaug.data import DatasetView, LabelledImages
+from ganaug.bank import GeneratorBank
+from ganaug.basing import as_base, check_base, recipe_of_base, refuse_held_back
+from ganaug.data import DatasetView, LabelledImages, read_unlabelled, usable_rows
 from ganaug.data.folders import list_images
 from ganaug.errors import DataError, RecipeError, TrainingError
 from ganaug.gan.loop import seconds_per_step
@@ -46,6 +48,14 @@ class Plan:
     minutes: float | None = None
     """Minutes that the training steps alone will take, where a probe was made."""
     run: RunFolder | None = None
+    unlabelled: LabelledImages | None = None
+    """Images without labels to learn from too, all of one class."""
+    rows: Tensor | None = None
+    """(n,) int64: which of these."""
+    base: GeneratorBank | None = None
+    """What the networks start from."""
+    into: GeneratorBank | None = None
+    """The bank that the classes are added to."""
     goes_on: bool = False
     """Whether the fit goes on from a checkpoint in `run`."""
     notes: tuple[str, ...] = ()
@@ -59,6 +69,13 @@ class Plan:
         lines = [*self.notes, f"images: {len(self.data)} in {_several(len(names), 'class', 'classes')} ({listed})"]
         if skipped := self.data.skipped:
             lines.append(f"skipped: {len(skipped)} that cannot be read, the first: {skipped[0]}")
+        if self.unlabelled is not None and self.rows is not None:
+            copies = len(self.unlabelled) - len(self.rows)
+            known = f", {copies} copies left out" if copies else ""
+            lines.append(f"unlabelled: {len(self.rows)} images{known}; judges sort them first, beside the budget")
+        if self.base is not None:
+            whole = "encoder and discriminator too" if self.base.kept else "the generator alone: it keeps no more"
+            lines.append(f"starts from: a bank of {', '.join(self.base.class_names[:20])} ({whole})")
         channels = "grey" if self.data.images.shape[1] == 1 else "colour"
         networks = "one for each class" if self.recipe.per_class else "one for all classes"
         flip = (
@@ -88,6 +105,9 @@ def plan_fit(
     devices: Devices = None,
     num_nodes: int | None = None,
     raw: Any = None,
+    unlabelled: Any = None,
+    base: GeneratorBank | str | Path | None = None,
+    into: GeneratorBank | str | Path | None = None,
     on_bad: OnBad = "stop",
     run_dir: str | Path | None = None,
     resume: bool = False,
@@ -97,10 +117,22 @@ def plan_fit(
 
     Arguments are those of `fit`; `ranks`, where they are settled already, outdo `device`, `devices` and `num_nodes`.
     """
-    changes = _changes(settings, {"seed": seed, "kimg": kimg, "minutes": minutes, "gan.batch": batch})
+    if base is not None and into is not None:
+        raise RecipeError("both base and into are given; classes are added from the bank itself: give one of them")
+    flags = {
+        "seed": seed, "kimg": kimg, "minutes": minutes, "gan.batch": batch, "data.unlabelled": _said(unlabelled),
+        "base": _said(base if into is None else into),
+    }  # fmt: skip
+    changes = _changes(settings, flags)
     ranks = ranks or resolve_ranks(device, devices, num_nodes).joined()
     with ranks.as_one():
-        plan = _without_budget(dataset, changes, ranks, classes, recipe, raw, on_bad, run_dir, resume)
+        target = as_base(into)
+        started = target or as_base(base)
+        plan = _without_budget(
+            dataset, changes, ranks, classes, recipe, raw, unlabelled, started, on_bad, run_dir, resume
+        )
+        plan = dataclasses.replace(plan, base=started or as_base(None, plan.recipe), into=target)
+        _check_start(plan)
     return plan if plan.recipe.kimg is not None else _with_kimg(plan)
 
 
@@ -111,6 +143,8 @@ def _without_budget(
     classes: Sequence[str] | None,
     recipe: RecipeLike | None,
     raw: Any,
+    unlabelled: Any,
+    base: GeneratorBank | None,
     on_bad: OnBad,
     run_dir: str | Path | None,
     resume: bool,
@@ -122,6 +156,9 @@ def _without_budget(
     if run is not None and goes_on:
         resolved = _gone_on_with(run, recipe, changes)
         notes.append(f"going on from the last checkpoint in {run.path}, with its recipe")
+    elif recipe is None and base is not None:
+        resolved = recipe_of_base(base).replace(changes)
+        notes.append("recipe: that of the bank to start from")
     elif recipe is None:
         recipe, why = choose_recipe(dataset, raw=raw)
         notes.append(f"recipe: {recipe} ({why})")
@@ -131,9 +168,39 @@ def _without_budget(
     ranks.check_batch(resolved.gan.batch)
     data = _read(dataset, resolved, classes, raw, on_bad)
     ranks.check_images(len(data))
+    others = _read_unlabelled(unlabelled, resolved, data, on_bad)
     if run is not None and goes_on:
-        run.check_images(data)
-    return Plan(resolved, data, ranks, None, run, goes_on, tuple(notes))
+        run.check_images(data, others)
+    rows = None if others is None else usable_rows(others, data)
+    return Plan(resolved, data, ranks, run=run, unlabelled=others, rows=rows, goes_on=goes_on, notes=tuple(notes))
+
+
+def _check_start(plan: Plan) -> None:
+    """Make sure that the networks can start from the base, and that classes to add are new."""
+    if plan.base is None:
+        return
+    for name in plan.data.class_names if plan.into is not None else ():
+        if name in plan.base.class_names:
+            raise DataError(f"class {name!r} is in the bank already; name the new classes alone (--classes)")
+    check_base(plan.base, plan.recipe, get_task(plan.recipe.task).shape(plan.data, plan.recipe))
+    others = plan.unlabelled.fingerprints if plan.unlabelled is not None else ()
+    refuse_held_back(plan.base, (*plan.data.fingerprints, *others), ())
+
+
+def _said(source: Any) -> str | None:
+    """What a recipe says of a source of images: its path, if it has one."""
+    return str(source) if isinstance(source, (str, Path)) else None
+
+
+def _read_unlabelled(source: Any, recipe: Recipe, data: LabelledImages, on_bad: OnBad) -> LabelledImages | None:
+    """The images without labels that are given, or those that the recipe names."""
+    source = recipe.data.unlabelled if source is None else source
+    if source is None:
+        return None
+    channels = data.images.shape[1]
+    return read_unlabelled(
+        source, resolution=recipe.resolution, channels=channels, fit=recipe.data.fit, on_bad=on_bad
+    )  # fmt: skip
 
 
 def _changes(settings: Mapping[str, Any] | None, flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ __all__ = [
     "Screening",
     "Snapshots",
     "Train",
+    "Unlabelled",
     "load_recipe",
     "recipe_names",
 ]
@@ -43,6 +44,9 @@ class Data(_Section):
     """Which images, and how they are read."""
 
     path: str | None = Field(None, description="folder or CSV file of the training images; null: the current folder")
+    unlabelled: str | None = Field(
+        None, description="folder of images without labels, or of unknown ones, that the generators learn from too"
+    )
     val: str | None = Field(None, description="folder or CSV file of images that nothing trains on, for comparisons")
     classes: tuple[str, ...] | None = Field(None, description="names of the classes to learn; null: all of them")
     fit: Literal["crop", "pad", "stretch"] = Field(
@@ -65,6 +69,11 @@ class Networks(_Section):
     generator_channels: int = Field(32, ge=4, le=512, description="channels of the generator at its full resolution")
     discriminator_channels: int = Field(
         32, ge=4, le=512, description="channels of the discriminator at full resolution"
+    )
+    keep: bool = Field(
+        False,
+        description="keep the discriminators and the encoder in the bank too, which makes it a better base for others "
+        "and three times as large",
     )
     max_channels: int = Field(192, ge=8, le=1024, description="channels at the lowest resolutions, at the most")
     discriminators: int = Field(1, ge=1, le=8, description="how many discriminators judge together")
@@ -122,6 +131,25 @@ class Gan(_Section):
         if self.class_ramp[0] > self.class_ramp[1]:
             raise ValueError("class_ramp must start before it ends, as in [0.1, 0.3]")
         return self
+
+
+class Unlabelled(_Section):
+    """Images without labels (`data.unlabelled`): which of them join a class, and how much of a batch they are."""
+
+    share: float = Field(0.5, gt=0, lt=1, description="part of each batch that is unlabelled")
+    precision: Share = Field(
+        0.8,
+        description="an image joins a class from the confidence on at which this share of labelled images left out are "
+        "of that class",
+    )
+    far: Share | None = Field(
+        0.95,
+        description="an image joins no class where it is farther from the labelled ones than all but this share of "
+        "these are from each other; null: however far",
+    )
+    judges: int = Field(3, ge=2, le=20, description="classifiers, each trained without one part of the labelled images")
+    rounds: int = Field(1, ge=0, le=20, description="times that each judge learns from its own word as well")
+    steps: int = Field(200, ge=1, le=1_000_000, description="optimiser steps of each judge in each round")
 
 
 class Snapshots(_Section):
@@ -274,6 +302,7 @@ class Recipe(_Section):
 
     task: Literal["classify"] = "classify"
     resolution: Literal[16, 32, 64, 128] = Field(32, description="side of the generated images, in pixels")
+    base: str | None = Field(None, description="a bank of other classes to start from; null: from nothing")
     per_class: bool = Field(False, description="one pair of networks for each class, instead of one for all")
     kimg: float | None = Field(None, gt=0, le=1e6, description="budget: thousands of real images shown")
     minutes: float | None = Field(
@@ -284,6 +313,7 @@ class Recipe(_Section):
     networks: Networks = Networks()
     reconstruction: Reconstruction = Reconstruction()
     gan: Gan = Gan()
+    unlabelled: Unlabelled = Unlabelled()
     snapshots: Snapshots = Snapshots()
     monitor: Monitor = Monitor()
     screening: Screening | None = Field(
@@ -297,6 +327,8 @@ class Recipe(_Section):
     def _bounded(self) -> Recipe:
         if self.kimg is None and self.minutes is None:
             raise ValueError("a budget is needed; set kimg or minutes")
+        if self.per_class and (self.base is not None or self.networks.keep):
+            raise ValueError("per_class goes with neither base nor networks.keep; leave one out")
         return self
 
     def replace(self, changes: Mapping[str, Any]) -> Recipe:

@@ -27,8 +27,9 @@ __all__ = ["RunFolder", "check_results", "keep_result"]
 
 _OURS = (
     "checkpoint-*.safetensors", "comparison.json", "curves-*.png", "images.json", "log-*.csv", "measure.json",
-    "recipe.yaml", "report.html", "report.json", "samples-*.png", "screening.json",
+    "recipe.yaml", "report.html", "report.json", "samples-*.png", "screening.json", "unlabelled.csv",
 )  # fmt: skip
+_GUESSES = "unlabelled.csv"
 _CURVES_EVERY = 20.0  # seconds; a drawing takes one, and snapshots may follow each other faster
 _MOST_ROWS = 100  # classes in a grid
 
@@ -41,7 +42,7 @@ class RunFolder:
         self._drawn = time.monotonic()
         self._complained = False
 
-    def start(self, recipe: Recipe, data: LabelledImages) -> None:
+    def start(self, recipe: Recipe, data: LabelledImages, unlabelled: LabelledImages | None = None) -> None:
         """Make the folder for a fit from its beginning: what an earlier one left is taken away.
 
         Raises:
@@ -49,7 +50,7 @@ class RunFolder:
         """
         make_folder(self.path)
         self._remove()
-        write_text(self.path / "images.json", json.dumps(_told(data), indent=2, ensure_ascii=False))
+        write_text(self.path / "images.json", json.dumps(_told(data, unlabelled), indent=2, ensure_ascii=False))
         write_text(self.path / "recipe.yaml", recipe.to_yaml())
 
     def go_on(self) -> None:
@@ -72,7 +73,7 @@ class RunFolder:
         """The recipe, as resolved, of the fit that was started here."""
         return load_recipe(self.path / "recipe.yaml")
 
-    def check_images(self, data: LabelledImages) -> None:
+    def check_images(self, data: LabelledImages, unlabelled: LabelledImages | None = None) -> None:
         """Make sure that these are the images and the classes of the fit that was started here.
 
         Raises:
@@ -82,11 +83,30 @@ class RunFolder:
             before = json.loads((self.path / "images.json").read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise DataError(f"{self.path / 'images.json'} cannot be read ({error}); choose another --out") from error
-        if before != _told(data):
+        if before != _told(data, unlabelled):
             raise DataError(
-                f"the fit in {self.path} was started on other images or classes; give the same --data and --classes, "
-                "or choose another --out"
+                f"the fit in {self.path} was started on other images or classes; give the same --data, --classes and "
+                "--unlabelled, or choose another --out"
             )
+
+    def keep_guesses(self, unlabelled: LabelledImages, labels: Sequence[int], confidence: Sequence[float]) -> None:
+        """Write which class each unlabelled image has joined: what a fit that goes on must not guess anew."""
+        text = io.StringIO(newline="")
+        rows = zip(unlabelled.fingerprints, labels, map("{:.4f}".format, confidence), strict=True)
+        csv.writer(text).writerows([("fingerprint", "class", "confidence"), *rows])
+        write_text(self.path / _GUESSES, text.getvalue())
+
+    def guesses(self) -> list[int]:
+        """The class numbers that `keep_guesses` was given.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        try:
+            with (self.path / _GUESSES).open(encoding="utf-8", newline="") as stream:
+                return [int(row["class"]) for row in csv.DictReader(stream)]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{self.path / _GUESSES} cannot be read ({error}); choose another --out") from error
 
     def checkpoint(self, name: str) -> Path:
         """Where the checkpoint of the network pair `name` lies."""
@@ -175,10 +195,14 @@ def keep_result(bank: Path, name: str, values: Mapping[str, Any]) -> Path:
     return path
 
 
-def _told(data: LabelledImages) -> dict[str, Any]:
+def _told(data: LabelledImages, unlabelled: LabelledImages | None) -> dict[str, Any]:
     """What tells one set of images from another."""
-    digest = hashlib.sha256(json.dumps([data.fingerprints, data.labels.tolist()]).encode()).hexdigest()
-    return {"classes": dict(zip(data.class_names, data.counts(), strict=True)), "digest": digest[:32]}
+    told = {"classes": dict(zip(data.class_names, data.counts(), strict=True)), "digest": _digest(data)}
+    return told if unlabelled is None else {**told, "unlabelled": _digest(unlabelled)}
+
+
+def _digest(data: LabelledImages) -> str:
+    return hashlib.sha256(json.dumps([data.fingerprints, data.labels.tolist()]).encode()).hexdigest()[:32]
 
 
 def _log(history: Sequence[Snapshot], events: Sequence[Event]) -> str:

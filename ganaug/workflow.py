@@ -15,7 +15,7 @@ from PIL import Image
 
 from ganaug.adapters import torchvision as torchvision_adapter
 from ganaug.bank import GeneratorBank
-from ganaug.data import LabelledImages, choose_classes, safe_stem
+from ganaug.data import LabelledImages, choose_classes, read_unlabelled, safe_stem, without_copies
 from ganaug.data.folders import list_images
 from ganaug.errors import BankError, LeakError, OutputError
 from ganaug.evidence.comparison import Comparison, compare
@@ -143,7 +143,10 @@ def run(
     make_folder(folder)
     source, val = split.write(folder, say)
     say("fitting the generators")
-    bank = fit(source, classes=chosen, recipe=resolved, device=where, run_dir=folder / "bank.run", held_back=split.held)
+    bank = fit(
+        source, classes=chosen, recipe=resolved, device=where, run_dir=folder / "bank.run", held_back=split.held,
+        unlabelled=split.unlabelled(resolved),
+    )  # fmt: skip
     bank.save(folder / "bank.ganaug")
     save_picture(preview(bank, data=source), folder / "preview.png")
     say("comparing with and without synthetic images")
@@ -188,6 +191,18 @@ class _Split:
     held: LabelledImages
     files: dict[tuple[str, str], Path]
     """The file of every image of `source`, by its fingerprint and class."""
+
+    def unlabelled(self, recipe: Recipe) -> LabelledImages | None:
+        """The recipe's unlabelled images, without what is held back here; images of `val` among them are an error."""
+        if recipe.data.unlabelled is None:
+            return None
+        found = read_unlabelled(
+            recipe.data.unlabelled,
+            resolution=recipe.resolution,
+            channels=self.train.images.shape[1],
+            fit=recipe.data.fit,
+        )
+        return found if self.val is not None else without_copies(found, [self.held])
 
     def write(self, folder: Path, say: Say) -> tuple[Path, Path]:
         """Paths of both parts; of what is held back here and of the rest, lists are written into `folder`."""

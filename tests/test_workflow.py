@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -176,13 +177,46 @@ SHRUNK = {
     "compare.seeds": 2, "compare.steps": 2, "compare.batch": 4, "compare.augments": ["none"], "compare.ratios": [0.5],
     "compare.schedules": ["constant"], "compare.screened": [False],
     "networks.generator_channels": 4, "networks.discriminator_channels": 4, "networks.max_channels": 8,
+    "unlabelled.steps": 2,
 }  # fmt: skip
 
 
+@pytest.fixture
+def unlabelled(image_folder, tmp_path):
+    """A folder of all those images and of one more, which nobody has labelled."""
+    folder = tmp_path / "unlabelled"
+    shutil.copytree(image_folder, folder)
+    pixels = np.random.default_rng(5).integers(0, 255, (20, 24, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "new.png")
+    return folder
+
+
+def test_a_whole_recipe_leaves_what_it_holds_back_out_of_the_unlabelled_images(
+    image_folder, unlabelled, tiny_recipe, tmp_path
+):
+    recipe = tiny_recipe.replace({"data.unlabelled": str(unlabelled), "unlabelled.steps": 2})
+    result = run(recipe, data=image_folder, out=tmp_path / "out", say=lambda line: None)
+    manifest = ganaug.load(result.bank).manifest
+    assert manifest.unlabelled == 1
+    assert manifest.held_back_fingerprints
+    assert not set(manifest.held_back_fingerprints) & set(manifest.train_fingerprints)
+
+
+def test_images_of_val_among_the_unlabelled_ones_are_refused(image_folder, unlabelled, tiny_recipe, tmp_path):
+    for name in ("cat", "dog", "owl"):
+        (tmp_path / "val" / name).mkdir(parents=True)
+        (image_folder / name / "02.png").rename(tmp_path / "val" / name / "02.png")
+    recipe = tiny_recipe.replace({"data.unlabelled": str(unlabelled), "data.val": str(tmp_path / "val")})
+    with pytest.raises(LeakError, match="3 of the 22 unlabelled images are among those held back"):
+        run(recipe, data=image_folder, out=tmp_path / "out", say=lambda line: None)
+
+
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_shipped_recipe_runs(name, image_folder, tiny_recipe, tmp_path):
+def test_every_shipped_recipe_runs(name, image_folder, unlabelled, tiny_recipe, tmp_path):
     recipe = load_recipe(name)
     smaller = SHRUNK | ({"train.epochs": 1, "train.image_size": 32} if recipe.train else {})
+    if recipe.data.unlabelled is not None:
+        smaller["data.unlabelled"] = str(unlabelled)
     result = run(recipe.replace(smaller), data=image_folder, out=tmp_path / "out", say=lambda line: None)
     assert ganaug.load(result.bank).resolution == recipe.resolution
     assert (result.exported is None) == (recipe.export is None)

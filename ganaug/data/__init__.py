@@ -6,6 +6,7 @@ from ganaug.data.folders import ImageFiles, open_folder
 from ganaug.data.images import from_square, open_image, to_channels, to_square, to_uint8
 from ganaug.data.labelled import LabelledImages, read_images
 from ganaug.data.splits import stratified_split
+from ganaug.data.unlabelled import read_unlabelled, usable_rows, without_copies
 from ganaug.data.view import DatasetView
 
 __all__ = [
@@ -20,9 +21,12 @@ __all__ = [
     "open_image",
     "perceptual_print",
     "read_images",
+    "read_unlabelled",
     "safe_stem",
     "stratified_split",
     "to_channels",
     "to_square",
     "to_uint8",
+    "usable_rows",
+    "without_copies",
 ]

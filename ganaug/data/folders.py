@@ -23,7 +23,7 @@ from ganaug.data.tables import read_table
 from ganaug.errors import DataError
 from ganaug.output import MARK
 
-__all__ = ["ImageFiles", "list_images", "open_folder"]
+__all__ = ["ImageFiles", "list_all", "list_images", "open_folder"]
 
 _LAYOUT = "wanted class folders, as cat/1.jpg and dog/2.jpg, or train/cat/1.jpg, or a CSV file of path and label"
 # registered by Pillow for writing, for vectors and video, or as stubs that only another library can read
@@ -79,6 +79,33 @@ def list_images(path: str | Path, *, on_bad: str = "stop", classes: Sequence[str
     if path.exists():
         raise DataError(f"{path} is a file; {_LAYOUT}")
     raise DataError(f"there is no folder or file {path}; {_LAYOUT}")
+
+
+def list_all(path: str | Path, name: str) -> ImageFiles:
+    """Every image below a folder, however it is laid out, or in a CSV file, as one class `name`; none is opened.
+
+    Of a folder that has a part `train` with images, that part alone: what lies beside it may be for scores.
+
+    Raises:
+        DataError: nothing is there, or no image.
+    """
+    path = Path(path)
+    try:
+        path = path.expanduser()
+        if path.is_dir():
+            root = next((entry for entry in sorted(path.iterdir()) if _is_train(entry)), path)
+            paths = sorted(_images_below(root, {*map(str, Path(os.path.realpath(root)).parents)}))
+            if not paths:
+                raise DataError(f"{root} holds no images, in no folder below it; give a folder of images")
+            return ImageFiles(root, [name], [0] * len(paths), paths, [])
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    files = list_images(path)
+    return ImageFiles(files.root, [name], [0] * len(files), files.paths, files.skipped)
+
+
+def _is_train(entry: Path) -> bool:
+    return entry.name.lower() == "train" and entry.is_dir() and _holds_image(entry, set())
 
 
 def _without_bad(files: ImageFiles) -> ImageFiles:
@@ -162,7 +189,8 @@ def _images_below(folder: Path, closed: set[str]) -> Iterator[Path]:
         if _ignored(entry.name):
             continue
         if _is_folder(entry):
-            yield from _images_below(entry, closed)
+            if not (entry / MARK).exists():  # pictures that ganaug drew
+                yield from _images_below(entry, closed)
         elif entry.suffix.lower() in _image_suffixes() and (entry.is_symlink() or entry.is_file()):
             yield entry  # a link that leads nowhere too: it is named when it is opened
 

@@ -16,10 +16,12 @@ from typing import Any, Literal, Union
 import torch
 
 from ganaug.bank import GeneratorBank
-from ganaug.data import LabelledImages, choose_classes
-from ganaug.errors import DataError, RecipeError
+from ganaug.basing import as_base
+from ganaug.data import LabelledImages, choose_classes, read_unlabelled
+from ganaug.errors import BankError, DataError, RecipeError
 from ganaug.evidence.arms import Arm, classical_arms, synthetic_arms
 from ganaug.evidence.budget import fit_into, trainings
+from ganaug.evidence.material import Beside
 from ganaug.evidence.own_trainer import Lent, OwnTrials, places_of
 from ganaug.evidence.parts import Parts, given_parts, in_order, read, refuse_leaks, splits
 from ganaug.evidence.protocol import Final, changes, compete, contrasts, meet, sweep, worth_in_real
@@ -54,6 +56,8 @@ def compare(
     settings: Mapping[str, Any] | None = None,
     evaluation: Any = None,
     raw: Any = None,
+    unlabelled: Any = None,
+    base: GeneratorBank | str | Path | None = None,
     on_bad: Literal["stop", "skip"] = "stop",
     folder: str | Path | None = None,
     workers: int = 0,
@@ -88,6 +92,9 @@ def compare(
         evaluation: with a trainer: the same images as your dataset's, in the same order, with the transform for
             scoring; your dataset by default.
         raw: the images of `data` below its transform, where ganaug cannot find them itself.
+        unlabelled: what the bank's fit had as `unlabelled`, for refits; the path in its recipe by default. Images that
+            are held back, and near-copies of them, are left out.
+        base: the bank that the bank's fit started from, for refits; the path in its recipe by default.
         on_bad: an unreadable image: "stop" or "skip".
         folder: keeps what is finished, so that the same question goes on where it was stopped.
         workers: processes that train side by side; 0 trains in this one.
@@ -125,6 +132,8 @@ def compare(
             trials = comparison.own(trainer, source, sets, evaluation=evaluation, raw=raw, on_bad=on_bad)
         else:
             trials = comparison.reference(source, sets, classes=classes, raw=raw, on_bad=on_bad)
+        if not trials.banks:
+            trials.beside = Beside(_unlabelled(judged, unlabelled, on_bad), _base(judged, base))
         return comparison.carried_out(trials)
 
 
@@ -147,6 +156,32 @@ def _check_form(trainer: Any, source: Any, bank: Any, classes: Any) -> None:
         raise DataError(f"your trainer needs your own dataset, got a {type(source).__name__}; give a map-style dataset")
     if classes is not None:
         raise DataError("classes= goes with the reference classifier; give your trainer a dataset of those classes")
+
+
+def _unlabelled(bank: GeneratorBank, given: Any, on_bad: Any) -> LabelledImages | None:
+    """The images without labels that the bank's fit learned from, for refits."""
+    recipe = bank.recipe
+    source = recipe.data.unlabelled if given is None else given
+    if source is not None:
+        size: dict[str, Any] = {"resolution": bank.resolution, "channels": bank.channels}
+        return read_unlabelled(source, fit=recipe.data.fit, on_bad=on_bad, **size)
+    if not bank.manifest.unlabelled:
+        return None
+    raise DataError(
+        f"the bank was fitted on {bank.manifest.unlabelled} unlabelled images too, and its recipe has no path of them; "
+        "give them as unlabelled (--unlabelled), or give val or test"
+    )
+
+
+def _base(bank: GeneratorBank, given: GeneratorBank | str | Path | None) -> GeneratorBank | None:
+    """The bank that this one's fit started from, for refits."""
+    found = as_base(given, bank.recipe)
+    if found is None and bank.manifest.base:
+        raise BankError(
+            f"the bank started from one of {', '.join(bank.manifest.base[:8])}, and its recipe has no path of that; "
+            "give it as base (--base), or give val or test"
+        )
+    return found
 
 
 def _settings(bank: GeneratorBank, given: Mapping[str, Any], *, one_split: bool) -> Compare:
@@ -297,7 +332,10 @@ class _Comparing:
 
     def _affordable(self, recipe: Recipe, part: Parts, minutes: float) -> tuple[Recipe, float]:
         """The recipe with no more kimg than half of the minutes are good for, and the seconds that its fit takes."""
-        a_minute = plan_fit(part.train, recipe=recipe, minutes=1.0, device=self.crew.device).recipe.kimg
+        plain = recipe.replace(
+            {"data.unlabelled": None, "base": None}
+        )  # which makes no difference to the time of a step
+        a_minute = plan_fit(part.train, recipe=plain, minutes=1.0, device=self.crew.device).recipe.kimg
         assert a_minute is not None
         assert recipe.kimg is not None
         kimg = min(recipe.kimg, max(0.001, _REFITTING * minutes * a_minute))

@@ -20,7 +20,7 @@ from torch.nn import functional
 from ganaug.adapters.torchvision import Learner
 from ganaug.bank import GeneratorBank
 from ganaug.classifier import predict, train_classifier
-from ganaug.data import LabelledImages, stratified_split
+from ganaug.data import LabelledImages, stratified_split, without_copies
 from ganaug.evidence.arms import Arm
 from ganaug.evidence.parts import Parts
 from ganaug.fitting import fit
@@ -29,6 +29,7 @@ from ganaug.screening import screen
 from ganaug.screening.judge import train_judge
 
 __all__ = [
+    "Beside",
     "Samples",
     "Stock",
     "as_bank",
@@ -69,6 +70,26 @@ class Stock:
         images, targets, _ = mixed(self, arm)
         held = [part for part in (self.parts.choose, self.parts.score) if part is not None]
         return digest(images, targets, *(tensor for part in held for tensor in (part.images, part.labels)))
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a refit learns from beside its labelled images."""
+
+    unlabelled: LabelledImages | None = None
+    base: GeneratorBank | None = None
+
+    def digest(self) -> str:
+        """32 hex digits that change with any of it."""
+        images = [self.unlabelled.images] if self.unlabelled is not None else []
+        return digest(*images, *(self.base.generators.state_dict().values() if self.base is not None else []))
+
+    def without(self, part: Parts) -> dict[str, Any]:
+        """Arguments of `fit` in which no image of a part that is held back, nor a near-copy of one, is left."""
+        if self.unlabelled is None:
+            return {"base": self.base}
+        held = [images for images in (part.score, part.choose) if images is not None]
+        return {"base": self.base, "unlabelled": without_copies(self.unlabelled, held)}
 
 
 def digest(*tensors: Tensor) -> str:
@@ -140,10 +161,12 @@ def train_and_predict(
     return {**told, "seconds": time.perf_counter() - began}
 
 
-def refit(parts: Sequence[Parts], split: int, recipe: Mapping[str, Any], device: str) -> dict[str, str]:
+def refit(parts: Sequence[Parts], beside: Beside, split: int, recipe: Mapping[str, Any], device: str) -> dict[str, str]:
     """A cell: the recipe fitted on a split's own training part; the bank's file in base 64."""
     part = parts[split]
-    bank = fit(part.train, recipe=recipe, device=device, held_back=part.held, progress=False)
+    bank = fit(
+        part.train, recipe=recipe, device=device, held_back=part.held, progress=False, **beside.without(part)
+    )  # fmt: skip
     assert not set(bank.manifest.held_back_fingerprints) & set(part.train.fingerprints)
     with tempfile.TemporaryDirectory() as folder:
         return {"bank": base64.b64encode(bank.save(Path(folder) / "refit.ganaug").read_bytes()).decode()}

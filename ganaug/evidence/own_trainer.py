@@ -23,6 +23,7 @@ from ganaug.errors import TrainingError
 from ganaug.evidence import material
 from ganaug.evidence.arms import Arm, synthetic_arms
 from ganaug.evidence.cells import Job
+from ganaug.evidence.material import Beside
 from ganaug.evidence.parts import Parts
 from ganaug.evidence.protocol import Cell, Outcome, Part, Round
 from ganaug.evidence.trials import Crew, all_rounds, refitted
@@ -58,6 +59,8 @@ class OwnTrials:
     crew: Crew
     banks: list[GeneratorBank] = field(default_factory=list)
     recipe: Recipe | None = None
+    beside: Beside = field(default_factory=Beside)
+    """What refits learn from too."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -74,7 +77,7 @@ class OwnTrials:
         """As the protocol has it."""
         if not self.banks:
             assert self.recipe is not None
-            self.banks = refitted(self.recipe, self.parts, self.crew)
+            self.banks = refitted(self.recipe, self.parts, self.beside, self.crew)
 
     @property
     def balanced(self) -> bool:

@@ -15,7 +15,7 @@ from ganaug.bank import GeneratorBank
 from ganaug.evidence import material
 from ganaug.evidence.arms import Arm, synthetic_arms, unequal
 from ganaug.evidence.cells import Job, run_jobs
-from ganaug.evidence.material import Samples, Stock, as_bank, digest, samples_of
+from ganaug.evidence.material import Beside, Samples, Stock, as_bank, digest, samples_of
 from ganaug.evidence.parts import Parts
 from ganaug.evidence.protocol import Cell, Outcome, Part, Round
 from ganaug.progress import CellBar
@@ -60,15 +60,15 @@ def all_rounds(settings: Compare) -> list[Round]:
     return [(split, run) for run in range(settings.seeds) for split in range(settings.splits)]
 
 
-def refitted(recipe: Recipe, parts: Sequence[Parts], crew: Crew) -> list[GeneratorBank]:
+def refitted(recipe: Recipe, parts: Sequence[Parts], beside: Beside, crew: Crew) -> list[GeneratorBank]:
     """For each split the bank of this recipe, fitted on its training part alone."""
     told = recipe.model_dump(mode="json", exclude={"compare", "export", "train", "screening", "minutes"})
     values, device = recipe.model_dump(mode="json"), str(crew.device)
     jobs = [
         Job(
             key={
-                "what": "refit 1", "recipe": told, "classes": list(part.train.class_names), "held": list(part.held),
-                "data": digest(part.train.images, part.train.labels),
+                "what": "refit 2", "recipe": told, "classes": list(part.train.class_names), "held": list(part.held),
+                "data": digest(part.train.images, part.train.labels), "beside": beside.digest(),
             },
             function=material.refit,
             arguments=(split, values, device),
@@ -76,7 +76,7 @@ def refitted(recipe: Recipe, parts: Sequence[Parts], crew: Crew) -> list[Generat
         )
         for split, part in enumerate(parts)
     ]  # fmt: skip
-    return [as_bank(result, device) for result in crew.run(jobs, (parts,), cells=False)]
+    return [as_bank(result, device) for result in crew.run(jobs, (parts, beside), cells=False)]
 
 
 def learner_of(settings: Compare) -> str:
@@ -108,6 +108,8 @@ class ReferenceTrials:
     recipe: Recipe | None = None
     """To refit where there are no banks; its kimg is set."""
     screening: Screening = field(default_factory=Screening)
+    beside: Beside = field(default_factory=Beside)
+    """What refits learn from too."""
     notes: list[str] = field(default_factory=list)
     """What screenings could not do."""
     _screened: list[dict[str, Any]] = field(default_factory=list)
@@ -154,7 +156,7 @@ class ReferenceTrials:
         """As the protocol has it: the recipe is fitted on each split's own training part."""
         if not self.banks:
             assert self.recipe is not None
-            self.banks = refitted(self.recipe, self.parts, self.crew)
+            self.banks = refitted(self.recipe, self.parts, self.beside, self.crew)
 
     @property
     def _device(self) -> str:

@@ -9,7 +9,7 @@ discriminator projects its features on the class (Miyato & Koyama 2018, 1802.056
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -129,6 +129,15 @@ class Generator(nn.Module):
         known = (self.code_counts[labels] - 1).clamp(1, nearest.shape[1])
         picked = nearest.gather(1, (near * known).long()[:, None]).squeeze(1)
         return self.codes[labels, picked]
+
+    def of_first(self, classes: int) -> Generator:
+        """The same generator without its later classes."""
+        with torch.device("meta"):
+            made = Generator(replace(self.shape, classes=classes))
+        by_class = {"class_embedding.weight", "codes", "code_counts"}
+        state = {n: t[:classes].clone() if n in by_class else t for n, t in self.state_dict().items()}
+        made.load_state_dict(state, assign=True)
+        return made.train(self.training).requires_grad_(False)
 
     @torch.no_grad()
     def remember(self, labels: Tensor, slots: Tensor, mean: Tensor, log_variance: Tensor) -> None:

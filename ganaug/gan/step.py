@@ -17,9 +17,12 @@ from ganaug.gan import losses
 from ganaug.gan.augment import augment, mirror_half
 from ganaug.gan.average import copy_codes, recompute_norms, update_average
 from ganaug.gan.batches import BalancedBatches, Batch
+from ganaug.gan.mixed import MixedBatches, Others
 from ganaug.gan.networks import Discriminators, Encoder, Generator, NetworkShape
 from ganaug.gan.processes import Processes, join_norms
 from ganaug.gan.seeding import SharedGenerator, drawn
+from ganaug.gan.start import Start
+from ganaug.gan.training import Batches
 from ganaug.recipe import Recipe
 
 __all__ = ["Trainer"]
@@ -51,6 +54,10 @@ class Trainer:
     random: SharedGenerator = field(default_factory=SharedGenerator)
     steps: int = 0
     processes: Processes = field(default_factory=Processes)
+    others: Others | None = None
+    """Images without labels; the last class is then for those that belong to none."""
+    start: Start | None = None
+    """What the networks start from; None for nothing."""
     ease: float = 1.0
     """Factor of all learning rates."""
     hold: float = 1.0
@@ -64,6 +71,8 @@ class Trainer:
         self.discriminator = Discriminators(self.shape, recipe.networks.discriminators)
         self.discriminator.to(device).to(memory_format=torch.channels_last)
         self.encoder = Encoder(self.shape).to(device).to(memory_format=torch.channels_last)
+        if self.start is not None:
+            self.start.give(self.generator, self.discriminator, self.encoder)
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
         self.generator_optimizer = _adam(self.generator, recipe.gan.generator_lr)
         self.discriminator_optimizer = _adam(self.discriminator, recipe.gan.discriminator_lr)
@@ -100,13 +109,16 @@ class Trainer:
         """See `Training`."""
         return self.average
 
-    def take(self, images: Tensor, labels: Tensor, random: torch.Generator) -> BalancedBatches:
+    def take(self, images: Tensor, labels: Tensor, random: torch.Generator) -> Batches:
         """See `Training`."""
-        gan, codes = self.recipe.gan, self.shape.codes
+        gan, codes, batch = self.recipe.gan, self.shape.codes, self.recipe.gan.batch
         self._labels = labels
-        batches = BalancedBatches(
-            images, labels, batch=gan.batch, balanced=gan.class_balanced, codes=codes, random=random
-        )
+        if self.others is not None:
+            batch -= max(1, min(batch - 2, round(batch * self.recipe.unlabelled.share)))
+        labelled = BalancedBatches(images, labels, batch=batch, balanced=gan.class_balanced, codes=codes, random=random)
+        batches: BalancedBatches | MixedBatches = labelled
+        if self.others is not None:
+            batches = MixedBatches(labelled, self.others, classes=self.shape.classes, batch=gan.batch, codes=codes)
         if codes:
             self.generator.code_counts.copy_(batches.counts.clamp_max(codes))
         return batches
@@ -115,7 +127,7 @@ class Trainer:
         """See `Training`."""
         labels = self._labels[torch.randint(len(self._labels), (512,), generator=random)]
         if self.recipe.gan.class_balanced:
-            labels = torch.arange(512) % self.shape.classes
+            labels = torch.arange(512) % (self.shape.classes - (self.others is not None))
         noise = torch.randn(512, self.shape.latent_dim, generator=random)
         copy_codes(self.average, self.generator)
         recompute_norms(self.average, noise.to(self.device), labels.to(self.device))
@@ -194,9 +206,7 @@ class Trainer:
         real_logits, fake_logits = _halves(both, members)
         loss = losses.discriminator_loss(gan.loss, real_logits, fake_logits)
         if gan.class_loss:  # learned from real images alone: synthetic ones would teach it their own mistakes
-            loss = loss + gan.class_loss * functional.cross_entropy(
-                _halves(classes, members)[0], labels.repeat(members)
-            )
+            loss = loss + gan.class_loss * self._class_error(_halves(classes, members)[0], labels.repeat(members))
         if gan.lecam:
             means = self.processes.mean(torch.stack([real_logits.mean(), fake_logits.mean()]).detach())
             self.logit_averages.lerp_(means, 0.01 if self.logit_averages.any() else 1.0)
@@ -226,7 +236,7 @@ class Trainer:
         loss = adversarial = losses.generator_loss(gan.loss, fake_logits, real_logits)
         if gan.class_loss:
             members = self.recipe.networks.discriminators
-            class_error = functional.cross_entropy(classes, fakes.labels.repeat(members))
+            class_error = self._class_error(classes, fakes.labels.repeat(members))
             loss = loss + fakes.strength * gan.class_loss * class_error
         self.discriminator.requires_grad_(True)
         logged = {"generator": adversarial.detach()}
@@ -251,6 +261,14 @@ class Trainer:
         shown = augment(images, self.recipe.gan.augment, self.random, self.strength)
         judged: tuple[Tensor, Tensor] = self.discriminator(shown, labels, strength)
         return judged
+
+    def _class_error(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy, of images that belong to a class: what belongs to none may show any of them."""
+        if self.others is None:
+            return functional.cross_entropy(logits, labels)
+        none = self.shape.classes - 1
+        error = functional.cross_entropy(logits, labels, ignore_index=none, reduction="sum")
+        return error / self.processes.mean((labels != none).sum().float()).clamp_min(1)
 
     def _noise(self, count: int) -> Tensor:
         latent = self.shape.latent_dim

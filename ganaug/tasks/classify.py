@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from ganaug.data import DatasetView, LabelledImages, read_images
+from ganaug.gan.mixed import Others
 from ganaug.gan.networks import Generator, NetworkShape
 from ganaug.gan.processes import Processes
+from ganaug.gan.start import Start
 from ganaug.gan.step import Trainer
 from ganaug.gan.training import Training
 from ganaug.recipe import Recipe
@@ -45,8 +47,8 @@ class ClassifyTask:
             least=least,
         )
 
-    def shape(self, data: LabelledImages, recipe: Recipe) -> NetworkShape:
-        """The networks that the recipe wants for these images."""
+    def shape(self, data: LabelledImages, recipe: Recipe, *, most: int | None = None) -> NetworkShape:
+        """The networks that the recipe wants for these images; `most` is how many the largest class has with others."""
         return NetworkShape(
             resolution=recipe.resolution,
             image_channels=data.images.shape[1],
@@ -55,14 +57,26 @@ class ClassifyTask:
             generator_channels=recipe.networks.generator_channels,
             discriminator_channels=recipe.networks.discriminator_channels,
             max_channels=recipe.networks.max_channels,
-            codes=min(recipe.reconstruction.codes, max(data.counts())) if recipe.reconstruction.share else 0,
+            codes=min(recipe.reconstruction.codes, most or max(data.counts())) if recipe.reconstruction.share else 0,
         )
 
     def build_training(
-        self, recipe: Recipe, shape: NetworkShape, device: torch.device, half: bool, *, processes: Processes
+        self,
+        recipe: Recipe,
+        shape: NetworkShape,
+        device: torch.device,
+        half: bool,
+        *,
+        processes: Processes,
+        others: Others | None = None,
+        start: Start | None = None,
     ) -> Training:
-        """The untrained trainer that the recipe wants; see `BuildTraining`."""
-        return Trainer(recipe, shape, device, half, processes=processes)
+        """The untrained trainer that the recipe wants; see `BuildTraining`.
+
+        With `others`, images without labels, the last class of `shape` is for those that belong to none. `start` is
+        what the networks start from.
+        """
+        return Trainer(recipe, shape, device, half, processes=processes, others=others, start=start)
 
     def build_generator(self, shape: Mapping[str, Any]) -> nn.Module:
         """The generator of a bank, from the shape that its manifest keeps; weights are untrained."""

@@ -98,7 +98,7 @@ def test_screened_samples_are_taken_in_turn_and_repeated_where_too_few_passed(ma
 
 
 def test_a_cell_tells_of_both_parts_and_its_key_of_what_it_used(stock):
-    told = train_and_predict({(0, 0): stock}, (0, 0), Arm("none", 0.5), {"steps": 2, "batch": 8}, "cpu")
+    told = train_and_predict({(0, 0): stock}, (0, 0), Arm("none", 0.5), {"steps": 2, "batch": 8}, None, "cpu")
     assert [len(told[part]) for part in ("choose", "score")] == [8, 12]
     assert set(told["score"]) <= {"0", "1"}
     plain, more, other = Arm("none", 0.5), Arm("none", 1.0), Arm("none", 0.5, screened=True)

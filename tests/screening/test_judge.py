@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from ganaug.crossfit import fitted_temperature, folds_of
 from ganaug.errors import DataError
-from ganaug.screening.judge import Judge, fitted_temperature, folds_of, train_judge
+from ganaug.screening.judge import Judge, train_judge
 
 
 def test_parts_hold_every_class_evenly(real):
