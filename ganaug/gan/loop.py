@@ -100,6 +100,9 @@ class Fit:
             if stops is not None:
                 # The others wait here until the first has written.
                 raise Interrupted(stops, trainer.steps, steps, self.processes.told(lambda: self.saved))
+        short = self.monitor.note_end(self.history)
+        if short is not None and self.processes.first:
+            self.on_event(short)
         if not self.best:
             raise TrainingError(
                 f"the loss is not a number after {trainer.steps} steps; lower gan.generator_lr, gan.discriminator_lr "
