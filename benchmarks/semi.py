@@ -11,7 +11,8 @@ same classifier, augmentation and number of optimiser steps in every arm; accura
 - `unlabelled`: the same, of a bank that had the unlabelled images too (`ganaug fit --unlabelled`);
 - `base`: the same, of a bank that started from one of `DIR2`'s classes (`ganaug fit --base`), with its networks kept;
 - `base-generator`: the same, started from its generator alone;
-- `pseudo`: the rival without a GAN: the unlabelled images that joined a class, by the same judges, as training images;
+- `pseudo`: the rival without a GAN: the unlabelled images that joined a class, by the same judges, as training images
+  (after `unlabelled`, whose judges these are);
 - `transfer`: the rival without a GAN: a classifier trained on `DIR2`'s classes first, and trained on.
 
 Of every bank also, in the features of a network trained on the held images: `kernel_distance`, `coverage`, and the
@@ -39,9 +40,9 @@ from ganaug.bank import GeneratorBank
 from ganaug.classifier import accuracy, build_classifier, train_classifier
 from ganaug.data import LabelledImages, read_images
 from ganaug.fitting import fit
-from ganaug.guesses import guess_classes
 from ganaug.pictures import save_picture
 from ganaug.recipe import Recipe
+from ganaug.run_folder import RunFolder
 from ganaug.workflow import preview
 
 ARMS = ("labelled", "closed", "unlabelled", "base", "base-generator", "pseudo", "transfer")
@@ -135,26 +136,19 @@ def measured(setting: Setting, arm: str, kimg: float, augment: str, base: Genera
     given, labelled = setting.given, setting.labelled
     if arm == "transfer":
         related = read_images(given.base / "train", resolution=given.resolution)
-        return {
-            "accuracy": setting.learned(
-                labelled.images, labelled.labels, augment, pretrained(setting, related, augment)
-            )
-        }
+        build = pretrained(setting, related, augment)
+        return {"accuracy": setting.learned(labelled.images, labelled.labels, augment, build)}
     if arm == "pseudo":
-        settings = setting.recipe(kimg).unlabelled
-        rows = torch.arange(len(setting.others))
-        found = guess_classes(
-            labelled, setting.others.images, rows, settings, flips=given.flip, seed=setting.seed
-        )  # fmt: skip
-        joined = found.labels < setting.classes
-        right = float((found.labels == setting.others.labels)[joined].double().mean()) if joined.any() else None
+        guessed = torch.tensor(RunFolder(run_folder(setting)).guesses())
+        joined = (guessed >= 0) & (guessed < setting.classes)
+        right = float((guessed == setting.others.labels)[joined].double().mean()) if joined.any() else None
         images = torch.cat([labelled.images, setting.others.images[joined]])
-        labels = torch.cat([labelled.labels, found.labels[joined]])
-        told = {"joined": int(joined.sum()), "of": len(rows), "right": right, "left_out_right": found.accuracy}
+        labels = torch.cat([labelled.labels, guessed[joined]])
+        told = {"joined": int(joined.sum()), "of": len(guessed), "right": right}
         return {"accuracy": setting.learned(images, labels, augment), **told}
     beside: dict[str, Any] = {}
     if arm == "unlabelled":
-        beside = {"unlabelled": setting.others}
+        beside = {"unlabelled": setting.others, "run_dir": run_folder(setting)}
     elif arm.startswith("base"):
         assert base is not None
         beside = {"base": base if arm == "base" else alone(base)}
@@ -163,6 +157,11 @@ def measured(setting: Setting, arm: str, kimg: float, augment: str, base: Genera
         "minutes": minutes, "joined": bank.manifest.joined, "best_kimg": bank.manifest.kimg,
         **setting.of_bank(bank, augment),
     }  # fmt: skip
+
+
+def run_folder(setting: Setting) -> Path:
+    """Where the fit with unlabelled images keeps what judges made of them, which the rival takes over."""
+    return setting.given.out.with_name(f"{setting.given.out.stem}-{setting.seed}.run")
 
 
 def base_bank(given: argparse.Namespace, setting: Setting) -> GeneratorBank:

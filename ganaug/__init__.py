@@ -15,7 +15,8 @@ The house, from the floor up; each part imports only from parts above it in this
     bank.py        GeneratorBank: sample, save, load; manifest.py, what it says of itself
     classifier.py  the reference classifier: judge of samples, learner of comparisons; crossfit.py, judging honestly
     guesses.py     which class an unlabelled image is of; basing.py, fits that start from a bank
-    fitting.py     dataset + recipe -> bank; planning.py, what is settled before; run_folder.py, what tells how it went
+    fitting.py     dataset + recipe -> bank; planning.py, what is settled before; beside.py, what is learned from beside
+                   the labelled images; run_folder.py, what tells how it went
     launching.py   how a fit comes to run as several processes, on one machine or many; starting.py, those started here
     pool.py        bank -> samples on disk, memory-mapped; pool_making.py, by several processes
     screening/     which samples are fit to train on: an out-of-fold judge, far ones, copies, redundant ones

@@ -18,6 +18,7 @@ import ganaug
 from ganaug import measures
 from ganaug.bank import GeneratorBank, Manifest
 from ganaug.basing import refuse_held_back, start_of
+from ganaug.beside import as_one, images_known, kept_of, others_of, prints_of
 from ganaug.data import LabelledImages, usable_rows
 from ganaug.gan.loop import Fit, Snapshot
 from ganaug.gan.mixed import Others
@@ -25,12 +26,10 @@ from ganaug.gan.networks import Generator, NetworkShape
 from ganaug.gan.precision import half_pays
 from ganaug.gan.processes import Processes
 from ganaug.gan.training import Training
-from ganaug.guesses import guess_classes
 from ganaug.launching import Devices
 from ganaug.manifest import Happening
 from ganaug.planning import OnBad, Plan, RecipeLike, enough_memory, plan_fit
 from ganaug.progress import Bar
-from ganaug.run_folder import RunFolder
 from ganaug.tasks import get_task
 
 __all__ = ["fit", "fit_plan"]
@@ -125,14 +124,14 @@ def _fit_here(
     ranks = dataclasses.replace(plan.ranks, device=device, processes=processes)
     plan, run = dataclasses.replace(plan, ranks=ranks), plan.run if processes.first else None
     if plan.unlabelled is not None:
-        plan = dataclasses.replace(plan, rows=usable_rows(plan.unlabelled, plan.data, *_prints(held_back)))
+        plan = dataclasses.replace(plan, rows=usable_rows(plan.unlabelled, plan.data, *prints_of(held_back)))
     if plan.base is not None:
-        refuse_held_back(plan.base, (), _prints(held_back)[0])
+        refuse_held_back(plan.base, (), prints_of(held_back)[0])
     if run is not None and not plan.goes_on:
         run.start(plan.recipe, plan.data, plan.unlabelled)
     elif run is not None:
         run.go_on()
-    others = _others(plan, processes, run)
+    others = others_of(plan, processes, run)
     parts = _parts(plan, others)
     fits = []
     try:
@@ -185,38 +184,9 @@ def _parts(plan: Plan, others: Others | None) -> list[_Part]:
     for index, name in enumerate(data.class_names):
         images = _rows(data.images, (data.labels == index).nonzero().flatten())
         labels = torch.zeros(len(images), dtype=torch.int64)
-        own = None if others is None else _as_one(others, index)
+        own = None if others is None else as_one(others, index)
         parts.append(_Part(index, f"class-{index}", (name,), images, labels, shape, own))
     return parts
-
-
-def _as_one(others: Others, index: int) -> Others:
-    """The same images for the networks of one class: 0 is that class, and 1 is none of it."""
-    labels = torch.where(others.labels < 0, -1, (others.labels != index).long())
-    return dataclasses.replace(others, labels=labels)
-
-
-def _others(plan: Plan, processes: Processes, run: RunFolder | None) -> Others | None:
-    """The unlabelled images with what judges make of them; in a fit that goes on, what they made of them before."""
-    if plan.unlabelled is None:
-        return None
-    return Others(plan.unlabelled.images, torch.tensor(processes.told(lambda: _guessed(plan, run))))
-
-
-def _guessed(plan: Plan, run: RunFolder | None) -> list[int]:
-    assert plan.unlabelled is not None
-    assert plan.rows is not None
-    if run is not None and plan.goes_on:
-        return run.guesses()
-    recipe = plan.recipe
-    guesses = guess_classes(
-        plan.data, plan.unlabelled.images, plan.rows, recipe.unlabelled, flips=recipe.data.horizontal_flip,
-        seed=recipe.seed, device=plan.ranks.device,
-    )  # fmt: skip
-    labels: list[int] = guesses.labels.tolist()
-    if run is not None:
-        run.keep_guesses(plan.unlabelled, labels, guesses.confidence.tolist())
-    return labels
 
 
 def _rows(images: Tensor, rows: Tensor) -> Tensor:
@@ -321,11 +291,16 @@ def _fit_part(
             plan.run.record(part.name, part_fit.history, synthetic, examiner.real(), part_fit.events)
 
     trained: list[Training] = []
-    start = start_of(plan.base) if plan.base is not None else None
+    beside: dict[str, Any] = {}
+    if part.others is not None:
+        beside["others"] = part.others
+    if plan.base is not None:
+        beside["start"] = start_of(plan.base)
+
+    make: Callable[..., Training] = get_task(plan.recipe.task).build_training
 
     def build(*arguments: Any, **settings: Any) -> Training:
-        task = get_task(plan.recipe.task)
-        trained.append(task.build_training(*arguments, **settings, others=part.others, start=start))
+        trained.append(make(*arguments, **settings, **beside))
         return trained[-1]
 
     def evaluate(generator: nn.Module) -> tuple[float, dict[str, float]]:
@@ -356,16 +331,7 @@ def _fit_part(
     bar.skip_to((part.index + 1) / count)
     if plan.run is not None and plan.ranks.first:
         plan.run.draw(part.name, part_fit.history, part_fit.events)
-    return generator, part_fit, _kept(trained[-1]) if plan.recipe.networks.keep else {}
-
-
-def _kept(trained: Training) -> dict[str, Tensor]:
-    """The networks that a generator was trained with, by name, on the CPU."""
-    return {
-        f"{name}.{key}": tensor.detach().to("cpu", copy=True)
-        for name in ("discriminator", "encoder")
-        for key, tensor in trained.networks[name].state_dict().items()
-    }
+    return generator, part_fit, kept_of(trained[-1]) if plan.recipe.networks.keep else {}
 
 
 @torch.no_grad()
@@ -406,35 +372,5 @@ def _manifest(
         versions={"ganaug": ganaug.__version__, "torch": torch.__version__, "python": platform.python_version()},
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         base=plan.base.class_names if plan.base is not None else (),
-        **_images_known(plan, held_back, others),
+        **images_known(plan, held_back, others),
     )
-
-
-def _images_known(plan: Plan, held_back: Sequence[str] | LabelledImages, others: Others | None) -> dict[str, Any]:
-    """Prints of all images that the generators learned from or must not have seen, those of the base among them."""
-    exact, near = _prints(held_back)
-    trained, like, counts = plan.data.fingerprints, plan.data.perceptual, {}
-    if others is not None and plan.unlabelled is not None:
-        used = (others.labels >= 0).nonzero().flatten().tolist()
-        trained += tuple(plan.unlabelled.fingerprints[row] for row in used)
-        like += tuple(plan.unlabelled.perceptual[row] for row in used if plan.unlabelled.perceptual)
-        joined = {name: int((others.labels == index).sum()) for index, name in enumerate(plan.data.class_names)}
-        counts = {"unlabelled": len(used), "joined": joined}
-    if plan.base is not None:
-        before = plan.base.manifest
-        trained, like = trained + before.train_fingerprints, like + before.train_perceptual
-        exact, near = exact + before.held_back_fingerprints, near + before.held_back_perceptual
-    return {
-        "train_fingerprints": trained,
-        "held_back_fingerprints": exact,
-        "train_perceptual": like,
-        "held_back_perceptual": near,
-        **counts,
-    }
-
-
-def _prints(held_back: Sequence[str] | LabelledImages) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Fingerprints and, where they are known, perceptual prints."""
-    if isinstance(held_back, LabelledImages):
-        return held_back.fingerprints, held_back.perceptual
-    return tuple(held_back), ()

@@ -1,12 +1,14 @@
 """What a process of a group does in a test; a spawned process can import it."""
 
 import itertools
+from dataclasses import replace
 
 import torch
 from torch import distributed
 
 from ganaug.gan.batches import Batch
 from ganaug.gan.loop import Fit
+from ganaug.gan.mixed import Others
 from ganaug.gan.networks import NetworkShape
 from ganaug.gan.processes import Group, Processes
 from ganaug.gan.step import Trainer
@@ -19,6 +21,7 @@ CHANGES = [
     {"gan.loss": "hinge", "gan.lecam": 0.3, "gan.mode_seeking": 0.1, "data.horizontal_flip": True},
     {"gan.loss": "relativistic", "gan.r2": 1.0, "gan.penalty_every": 1, "networks.discriminators": 2},
     {"reconstruction.share": 0, "gan.class_ramp": [0.2, 0.9]},
+    {"unlabelled.share": 0.6},  # with images of no class
 ]
 
 
@@ -31,9 +34,13 @@ def trained(changes, processes=None, steps=6):
     """Weights by name, and what each step logged."""
     torch.manual_seed(0)
     recipe = load_recipe({"resolution": 16, "kimg": 1}).replace(changes)
-    trainer = Trainer(recipe, SHAPE, CPU, processes=processes or Processes())
-    trainer.random.manual_seed(0)
     images, labels = some_images(16)
+    shape, others = SHAPE, None
+    if "unlabelled.share" in changes:
+        shape, others = replace(SHAPE, classes=3), Others(images, labels)
+        labels[[0, 2, 4, 6, 7]] = 2  # most of them the rows of one process
+    trainer = Trainer(recipe, shape, CPU, processes=processes or Processes(), others=others)
+    trainer.random.manual_seed(0)
     batch = Batch(images, labels, torch.arange(16) // 2 % 4)
     logged = [trainer.step(batch, step / steps) for step in range(steps)]
     networks = {"generator": trainer.generator, "average": trainer.average, "judge": trainer.discriminator}

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 import ganaug
-from ganaug import fitting
+from ganaug import beside, fitting
 from ganaug.data import read_images
 from ganaug.errors import DataError, LeakError
 from ganaug.evidence.comparison import compare
@@ -80,7 +80,7 @@ def test_an_interrupted_fit_goes_on_without_guessing_anew(halves, recipe, tmp_pa
     monkeypatch.setattr(Fit, "_save", stop_after_first)
     with pytest.raises(KeyboardInterrupt):
         quiet(labelled, recipe, unlabelled=every, run_dir=tmp_path / "run")
-    monkeypatch.setattr(fitting, "guess_classes", None)
+    monkeypatch.setattr(beside, "guess_classes", None)
     bank = quiet(labelled, recipe, unlabelled=every, run_dir=tmp_path / "run", resume=True)
     assert all(torch.equal(tensor, weights(whole)[name]) for name, tensor in weights(bank).items())
     assert bank.manifest.model_dump(exclude={"created"}) == whole.manifest.model_dump(exclude={"created"})
