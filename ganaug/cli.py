@@ -185,9 +185,8 @@ def inspect(
         "task": manifest.task,
         "classes": ", ".join(f"{name} ({label})" for name, label in numbered),
         "images": f"{manifest.shape['resolution']} px, {'grey' if manifest.shape['image_channels'] == 1 else 'colour'}",
-        "trained on": f"{len(manifest.train_fingerprints)} images, {manifest.kimg:.1f} kimg",
+        "trained on": f"{manifest.learned_from}, {manifest.kimg:.1f} kimg",
         "unlabelled": _joined(manifest),
-        "started from": ", ".join(manifest.base) or "nothing",
         "held back": f"{len(manifest.held_back_fingerprints)} images",
         "scores": ", ".join(f"{name} {value:.3f}" for name, value in manifest.scores.items()),
         "made": f"{manifest.created} by {versions}",
@@ -195,7 +194,7 @@ def inspect(
         "verdict": manifest.verdict.sentence if manifest.verdict else "none yet; ask with: ganaug compare",
     }
     for name, value in rows.items():
-        typer.echo(f"{name:<13}{value}")
+        typer.echo(f"{name:<11}{value}")
 
 
 def _joined(manifest: Manifest) -> str:

@@ -131,10 +131,10 @@ def _fit_here(
         run.start(plan.recipe, plan.data, plan.unlabelled)
     elif run is not None:
         run.go_on()
-    others = others_of(plan, processes, run)
-    parts = _parts(plan, others)
     fits = []
     try:
+        others = others_of(plan, processes, run)
+        parts = _parts(plan, others)
         with enough_memory(plan.recipe), Bar(plan.recipe.kimg or 0, shown=progress and processes.first) as bar:
             judge = None
             if processes.first:

@@ -113,6 +113,16 @@ class Manifest(BaseModel):
         return self
 
     @property
+    def learned_from(self) -> str:
+        """How many images the generators learned from, and which, in words."""
+        told = f"{len(self.train_fingerprints):,} images"
+        if self.unlabelled:
+            told += f", {self.unlabelled:,} of them without labels"
+        if self.base:
+            told += f", with those of a bank of {', '.join(self.base)} that it started from"
+        return told
+
+    @property
     def first_classes(self) -> int:
         """How many classes the bank was fitted on at first, before any were added."""
         later = [shape.get("classes") for shape in self.added]

@@ -58,6 +58,7 @@ def test_a_fit_starts_from_the_weights_and_the_recipe_of_its_base(images, base, 
     assert torch.allclose(ours["0.to_image.weight"], theirs["0.to_image.weight"], atol=1e-4)
     assert bank.class_names == ("owl",)
     assert bank.manifest.base == ("cat", "dog")
+    assert bank.manifest.learned_from == "21 images, with those of a bank of cat, dog that it started from"
     assert set(bank.manifest.train_fingerprints) == set(images.fingerprints)
     assert bank.manifest.held_back_fingerprints == ("held",)
 

@@ -52,6 +52,20 @@ def test_every_command_has_help(ganaug_command):
         assert "Usage: ganaug" in ended.out
 
 
+def test_classes_are_added_to_a_bank_and_unlabelled_images_told_of(fitted, ganaug_command):
+    before = (fitted / "cat-dog.ganaug").read_bytes()
+    more = ("fit", "--classes", "owl", "--into", "cat-dog.ganaug", "--unlabelled", "dog", "--kimg", 0.016)
+    assert ganaug_command(*more).complaint.startswith("cat-dog.ganaug exists already")
+    ended = ganaug_command(*more, "--out", "all.ganaug", "--set", "unlabelled.steps=2")
+    assert ended.code == 0, ended.err
+    assert "unlabelled: 6 images" in ended.err
+    assert "starts from: a bank of cat, dog (the generator alone" in ended.err
+    assert (fitted / "cat-dog.ganaug").read_bytes() == before
+    told = ganaug_command("inspect", "all.ganaug").out
+    assert "cat (0), dog (1), owl (2)" in told
+    assert "6 of these, of which joined: owl 0" in told
+
+
 def test_fit_writes_a_bank_and_a_run_folder_named_after_the_classes(fitted):
     bank = ganaug.load(fitted / "cat-dog.ganaug")
     assert bank.class_names == ("cat", "dog")

@@ -46,7 +46,7 @@ def test_a_bank_offers_the_labelled_classes_and_tells_of_the_others(halves, reci
     assert bank.class_names == ("cat", "dog", "owl")
     assert manifest.shape["classes"] == len(weights(bank)["0.class_embedding.weight"]) == 3
     assert bank.sample("owl", 2).shape == (2, 3, 16, 16)
-    assert manifest.unlabelled == 10
+    assert manifest.learned_from == "21 images, 10 of them without labels"
     assert set(manifest.joined) == {"cat", "dog", "owl"}
     assert 0 <= sum(manifest.joined.values()) <= 10
     assert set(manifest.train_fingerprints) == set(every.fingerprints)

@@ -235,7 +235,7 @@ def settings_rows(bank: GeneratorBank, comparison: Compared | None) -> list[tupl
     """How it was done, as terms and what they stand for."""
     manifest = bank.manifest
     rows = [
-        ("Fitted on", f"{len(manifest.train_fingerprints):,} images, for {manifest.kimg:,.4g} thousand images shown"),
+        ("Fitted on", f"{manifest.learned_from}, for {manifest.kimg:,.4g} thousand images shown"),
         ("Held back from the fit", f"{len(manifest.held_back_fingerprints):,} images"),
         ("Images", f"{bank.resolution} px, {'grey' if bank.channels == 1 else 'colour'}"),
         ("Networks", "one pair for each class" if manifest.per_class else "one pair for all classes"),
