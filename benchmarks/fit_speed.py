@@ -39,7 +39,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ganaug import __version__
 from ganaug.data import LabelledImages
-from ganaug.gan import step as step_module
+from ganaug.gan import game
 from ganaug.gan.batches import BalancedBatches
 from ganaug.gan.device import resolve_device
 from ganaug.gan.memory import freed_memory_kept
@@ -160,9 +160,9 @@ def marked(trainer: Trainer) -> Iterator[None]:
         return recorded
 
     places: list[tuple[object, str, str]] = [
-        (step_module, "augment", "augmentation"),
-        (step_module, "update_average", "average"),
-        (step_module.losses, "gradient_penalty", "penalty"),
+        (game, "augment", "augmentation"),
+        (game, "update_average", "average"),
+        (game.losses, "gradient_penalty", "penalty"),
         (trainer.generator, "decode", "generator"),
         (trainer.generator, "place", "generator"),
         (trainer.discriminator, "forward", "discriminator"),

@@ -29,8 +29,8 @@ The house, from the floor up; each part imports only from parts above it in this
     demonstration.py  all of it on real digits
     cli.py         a command parses, calls one function, prints
 
-Words: *real* and *synthetic* samples; a *condition* is what a generator is told (a class; later a label map or
-a real image); a *bank* holds the fitted generators; a *pool* is raw generator output on disk; *ratio* is
+Words: *real* and *synthetic* samples; a *condition* is what a generator is told (a class, or a real image;
+later a label map); a *bank* holds the fitted generators; a *pool* is raw generator output on disk; *ratio* is
 synthetic samples per real sample; the *verdict* is the outcome of a comparison, and "none" is an outcome.
 
 `import ganaug` imports neither torch nor any extra: a public name is loaded when it is first used.

@@ -7,11 +7,12 @@ trained them are kept. Nothing is ever unpickled.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import numbers
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from ganaug.errors import BankError, OutputError, RecipeError, did_you_mean
 from ganaug.gan.device import resolve_device
+from ganaug.gan.variation import VariationGenerator
 from ganaug.manifest import FORMAT, Manifest, Verdict, joined_manifests
 from ganaug.recipe import Recipe, load_recipe
 from ganaug.tasks import get_task
@@ -82,6 +84,11 @@ class GeneratorBank:
     def channels(self) -> int:
         """1 (grey) or 3 (RGB)."""
         return int(self.manifest.shape["image_channels"])
+
+    @property
+    def varies(self) -> bool:
+        """Whether samples are variations of real images, which the bank then holds."""
+        return "sources" in self.manifest.shape
 
     @property
     def recipe(self) -> Recipe:
@@ -169,19 +176,92 @@ class GeneratorBank:
             found[places] = self._run_chunk(cls, chunk, seed)[[int(indices[row]) % CHUNK for row in places]]
         return found
 
-    @torch.no_grad()
+    def vary(self, images: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
+        """Another image of the class of each, whatever that is: variation `start + i` of image i.
+
+        Args:
+            images: (n, channels, resolution, resolution) uint8.
+            seed: of the noise.
+            start: index of the first variation; image i varied by the same index and seed gives the same bytes.
+
+        Returns:
+            (n, channels, resolution, resolution) uint8 on the CPU.
+
+        Raises:
+            BankError: the bank makes images of noise alone, was fitted one generator a class, or the images are of
+                another form.
+        """
+        generator = self._varying()
+        wanted = (self.channels, self.resolution, self.resolution)
+        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != wanted:
+            raise BankError(
+                f"images are {images.dtype} of shape {tuple(images.shape)}; wanted torch.uint8 (n, "
+                f"{', '.join(map(str, wanted))})"
+            )
+        seed, first = _whole(seed, "seed", 0, 2**63 - 1), _whole(start, "start", 0, 2**62)
+        latent_dim = int(self.manifest.shape["latent_dim"])
+        found = torch.empty(images.shape, dtype=torch.uint8, device="cpu")
+        for chunk in range(first // CHUNK, -(-(first + len(images)) // CHUNK)):
+            places = torch.arange(CHUNK) + chunk * CHUNK - first
+            inside = (places >= 0) & (places < len(images))
+            shown = images.cpu()[places.clamp(0, len(images) - 1)].to(self.device)
+            noise = _chunk_noise("vary", chunk, seed, latent_dim).to(self.device)
+            found[places[inside]] = self._run(functools.partial(generator.vary, shown, noise))[inside]
+        return found
+
+    def of_sources(self, images: Tensor, labels: Tensor, classes: Mapping[int, str]) -> GeneratorBank:
+        """The same variations of other images: samples are then of these classes, which the fit need not have seen.
+
+        Args:
+            images: (n, channels, resolution, resolution) uint8.
+            labels: (n,) int64, each a place in `classes`.
+            classes: name of each class by the user's number, in order.
+
+        Raises:
+            BankError: as in `vary`.
+        """
+        varying = self._varying()
+        shape = self.manifest.shape | {"sources": len(images), "classes": len(classes)}
+        generator = get_task(self.task).with_sources(varying, shape, images, labels)
+        changes = {"shape": shape, "class_names": tuple(classes.values()), "label_numbers": tuple(classes)}
+        return GeneratorBank(self.manifest.model_copy(update=changes), [generator]).to(self.device)
+
+    def refuse_to_vary(self) -> None:
+        """Raises BankError where this bank cannot vary any image it is given, and says why."""
+        if not self.varies:
+            raise BankError(
+                "the bank makes images of noise and a class, and varies none; fit one with a recipe of variations, as "
+                "vary-32"
+            )
+        if len(self.generators) > 1:
+            raise BankError(
+                f"the bank has {len(self.generators)} generators, each for classes of its own, and other images may be "
+                "of none of them; fit one for all classes, with per_class: false"
+            )
+
+    def _varying(self) -> VariationGenerator:
+        self.refuse_to_vary()
+        generator = self.generators[0]
+        assert isinstance(generator, VariationGenerator)
+        return generator
+
     def _run_chunk(self, class_index: int, chunk: int, seed: int) -> Tensor:
         """All CHUNK samples of a chunk, (CHUNK, C, H, W) uint8 on the CPU."""
         number, row = self._place(class_index)
         generator, shape = self.generators[number], self.manifest.shapes[number]
         noise = _chunk_noise(class_index, chunk, seed, int(shape["latent_dim"]))
         labels = torch.full((CHUNK,), row, dtype=torch.int64, device=self.device)
+        return self._run(lambda: generator(noise.to(self.device), labels))
+
+    @torch.no_grad()
+    def _run(self, make: Callable[[], Tensor]) -> Tensor:
+        """What a generator makes, NCHW in [-1, 1], as uint8 on the CPU."""
         # a caller's autocast, TF32 or autotuning must not change what a sample is
         with (
             torch.autocast(self.device.type, enabled=False),
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
         ):
-            images: Tensor = generator(noise.to(self.device), labels)
+            images = make()
         return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()
 
     def _place(self, class_index: int) -> tuple[int, int]:
@@ -288,7 +368,7 @@ def _whole(value: Any, name: str, low: int, high: int) -> int:
     return int(value)
 
 
-def _chunk_noise(class_index: int, chunk: int, seed: int, latent_dim: int) -> Tensor:
+def _chunk_noise(class_index: int | str, chunk: int, seed: int, latent_dim: int) -> Tensor:
     """(CHUNK, latent_dim) float32 on the CPU, the same on every machine."""
     digest = hashlib.sha256(f"{seed}/{class_index}/{chunk}".encode()).digest()
     source = torch.Generator(device="cpu").manual_seed(int.from_bytes(digest[:8], "little") >> 1)

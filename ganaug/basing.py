@@ -14,7 +14,7 @@ from ganaug.recipe import Recipe
 
 __all__ = ["as_base", "check_base", "recipe_of_base", "refuse_held_back", "start_of"]
 
-_FREE = {"classes", "codes"}  # what may differ from the base
+_FREE = {"classes", "codes", "sources"}  # what may differ from the base
 
 
 def as_base(base: GeneratorBank | str | Path | None, recipe: Recipe | None = None) -> GeneratorBank | None:
@@ -46,6 +46,11 @@ def check_base(base: GeneratorBank, recipe: Recipe, shape: NetworkShape) -> None
         raise RecipeError(f"the base is for the task {base.task!r} and this fit for {recipe.task!r}; give another base")
     if base.manifest.per_class or recipe.per_class:
         raise RecipeError("one pair of networks for each class has no base; set per_class=false, or give another base")
+    if base.varies != (recipe.generator == "variation"):
+        kinds = ("makes images of noise", "varies real images")
+        raise RecipeError(
+            f"the base {kinds[base.varies]} and this fit {kinds[not base.varies]}; give another base, or set generator"
+        )
     known = base.manifest.shape
     if (known["resolution"], known["image_channels"]) != (shape.resolution, shape.image_channels):
         raise RecipeError(
@@ -81,7 +86,8 @@ def refuse_held_back(base: GeneratorBank, trained: Sequence[str], held_back: Seq
 def start_of(base: GeneratorBank) -> Start:
     """What networks take over from a base: its generator, and the encoder and discriminators where it keeps them."""
     kept = {name: below(base.kept, f"{name}.") for name in ("discriminator", "encoder")}
-    return Start({name: tensor.cpu() for name, tensor in base.generators[0].state_dict().items()}, **kept)
+    state = {name: tensor.cpu() for name, tensor in base.generators[0].state_dict().items()}
+    return Start(below(state, "network.") if base.varies else state, **kept)
 
 
 def _images(resolution: int, channels: int) -> str:

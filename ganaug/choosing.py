@@ -26,6 +26,7 @@ __all__ = [
     "hard_labels",
     "resolve_ratio",
     "screening_settings",
+    "varying_own",
 ]
 
 ScreeningChoice = Union[Screening, bool, None]
@@ -59,6 +60,22 @@ class ChosenSamples:
     def barren(self, class_index: int) -> bool:
         """Whether no sample of a class is fit to train on."""
         return self.indices is not None and len(self.indices[class_index]) == 0
+
+
+def varying_own(bank: GeneratorBank, dataset: Any, raw: Any) -> GeneratorBank:
+    """The bank's variations of a dataset's own images, class by class; classes need not be those of the fit.
+
+    Raises:
+        BankError: the bank varies no images.
+        DataError: those of the dataset cannot be read.
+    """
+    bank.refuse_to_vary()  # said before anything is read
+    data = _read_for(bank, dataset, raw)
+    classes = dict(zip(data.label_numbers, data.class_names, strict=True))
+    own = bank.of_sources(data.images, data.labels, classes)
+    # Whose images are varied, those are what the bank makes samples of: only leaks are left to look for.
+    manifest = own.manifest.model_copy(update={"train_fingerprints": data.fingerprints})
+    return GeneratorBank(manifest, list(own.generators))
 
 
 def resolve_ratio(
@@ -154,15 +171,7 @@ def choose_samples(
     """
     if settings is None and soft_classes is None:
         return ChosenSamples(None, None)
-    data = read_images(
-        dataset,
-        resolution=bank.resolution,
-        fit=bank.recipe.data.fit,
-        colour="grey" if bank.channels == 1 else "rgb",
-        on_bad="skip",  # an unreadable image is for the training loop to meet, as it would without ganaug
-        raw=raw,
-        least=1,
-    )
+    data = _read_for(bank, dataset, raw)
     if check:
         refuse_held_back(bank, data)
     places = {
@@ -174,6 +183,19 @@ def choose_samples(
     )  # fmt: skip
     soft = None if soft_classes is None else _by_number(screened, data, soft_classes)
     return ChosenSamples(None if settings is None else screened.kept, soft, screened.shortage)
+
+
+def _read_for(bank: GeneratorBank, dataset: Any, raw: Any) -> LabelledImages:
+    """A dataset's images in the bank's form."""
+    return read_images(
+        dataset,
+        resolution=bank.resolution,
+        fit=bank.recipe.data.fit,
+        colour="grey" if bank.channels == 1 else "rgb",
+        on_bad="skip",  # an unreadable image is for the training loop to meet, as it would without ganaug
+        raw=raw,
+        least=1,
+    )
 
 
 def _dropping_nothing(bank: GeneratorBank) -> Screening:

@@ -26,7 +26,7 @@ __all__ = [
     "train_classifier",
 ]
 
-_AUGMENTATIONS = ("none", "flip", "crop", "trivial", "cutmix")
+_AUGMENTATIONS = ("none", "flip", "crop", "elastic", "trivial", "cutmix")
 _CHUNK = 2048  # images augmented at a time
 _TOGETHER = 8  # images of a chunk that share one draw of crop or of TrivialAugmentWide
 _SMOOTHING = 0.05
@@ -49,8 +49,9 @@ def build_classifier(*, resolution: int, channels: int, classes: int) -> nn.Modu
 def check_augment(augment: str) -> frozenset[str]:
     """The parts of an augmentation such as "flip+trivial+cutmix".
 
-    "flip" mirrors half of the images; "crop" pads by an eighth, reflected, and crops anywhere; "trivial" is
-    TrivialAugmentWide (2103.10158); "cutmix" is CutMix (1905.04899) on half of the batches; "none" is nothing.
+    "flip" mirrors half of the images; "crop" pads by an eighth, reflected, and crops anywhere; "elastic" moves pixels
+    by a random smooth flow (Simard et al. 2003), about a thirtieth of the side; "trivial" is TrivialAugmentWide
+    (2103.10158); "cutmix" is CutMix (1905.04899) on half of the batches; "none" is nothing.
 
     Raises:
         RecipeError: a part is none of these.
@@ -188,6 +189,8 @@ def _augmented(images: Tensor, parts: frozenset[str]) -> Tensor:
     jointly = []
     if "crop" in parts:
         jointly.append(v2.RandomCrop(side, padding=max(1, side // 8), padding_mode="reflect"))
+    if "elastic" in parts:
+        jointly.append(_elastic(side))
     if "trivial" in parts:
         jointly.append(v2.TrivialAugmentWide())
     if not jointly:
@@ -197,6 +200,16 @@ def _augmented(images: Tensor, parts: frozenset[str]) -> Tensor:
     for group in torch.split(torch.randperm(len(images)), _TOGETHER):
         made[group] = together(images[group])
     return made
+
+
+def _elastic(side: int) -> v2.ElasticTransform:
+    """A flow smooth over an eighth of the side, that moves a pixel by about a thirtieth.
+
+    Uniform noise in [-1, 1], smoothed by a Gaussian of s pixels, is left with a deviation of 1 / (s sqrt(12 pi)), and
+    torchvision moves by half of `alpha` times that.
+    """
+    smooth = side / 8
+    return v2.ElasticTransform(alpha=side / 16 * smooth * math.sqrt(12 * math.pi), sigma=smooth)
 
 
 @torch.no_grad()

@@ -185,6 +185,9 @@ def inspect(
         "task": manifest.task,
         "classes": ", ".join(f"{name} ({label})" for name, label in numbered),
         "images": f"{manifest.shape['resolution']} px, {'grey' if manifest.shape['image_channels'] == 1 else 'colour'}",
+        "generator": f"varies real images, and holds {manifest.shape['sources']} training images for it"
+        if "sources" in manifest.shape
+        else "makes images of noise and a class",
         "trained on": f"{manifest.learned_from}, {manifest.kimg:.1f} kimg",
         "unlabelled": _joined(manifest),
         "held back": f"{len(manifest.held_back_fingerprints)} images",

@@ -7,7 +7,7 @@ import operator
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from ganaug.choosing import (
     hard_labels,
     resolve_ratio,
     screening_settings,
+    varying_own,
 )
 from ganaug.data import from_square
 from ganaug.data.items import join_item, split_item
@@ -59,6 +60,8 @@ class GanAugmented(Dataset[Any]):
         ratio: synthetic samples per real one: a number, one for each class by name or number, one for each epoch (a
             list, an `AnnealedRatio`, or any picklable function of the epoch that never exceeds its first value), or
             "auto": what the bank's verdict says.
+        mode: "sample" for what the bank makes by itself; "variation" for variations of the dataset's own images, of any
+            classes, by a bank that was fitted with a recipe of variations, as vary-32.
         epochs: how many the training has; where the verdict is of synthetic images that give way to real ones over the
             epochs, "auto" needs it.
         screening: use only samples that are fit to train on: True for the recipe's settings or the defaults, settings
@@ -78,6 +81,7 @@ class GanAugmented(Dataset[Any]):
     Raises:
         LeakError: the dataset has images that the bank's fit held back for an honest score (not with check=False).
         DataError: the dataset cannot be read below its transform, or shares no class with the bank.
+        BankError: mode is "variation" and the bank varies no images.
         RecipeError: a ratio or another setting is out of range.
         OutputError: the pool cannot be written.
     """
@@ -88,6 +92,7 @@ class GanAugmented(Dataset[Any]):
         bank: GeneratorBank | str | Path,
         *,
         ratio: Ratio = "auto",
+        mode: Literal["sample", "variation"] = "sample",
         epochs: int | None = None,
         screening: ScreeningChoice = None,
         soft_labels: bool = False,
@@ -103,6 +108,10 @@ class GanAugmented(Dataset[Any]):
         self._seed = _whole(seed, "seed", 0, 2**63 - 1)
         self._factor = _whole(pool_factor, "pool_factor", 1, 1000)
         bank = bank if isinstance(bank, GeneratorBank) else GeneratorBank.load(bank)
+        if mode not in ("sample", "variation"):
+            raise RecipeError(f"mode is {mode!r}; give 'sample' or 'variation'")
+        if mode == "variation":
+            bank = varying_own(bank, dataset, raw)
         self.dataset = dataset
         self._fit = bank.recipe.data.fit
         self._view = get_task(bank.task).view(dataset, raw=raw, transform=transform)

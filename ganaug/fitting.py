@@ -35,6 +35,9 @@ from ganaug.tasks import get_task
 __all__ = ["fit", "fit_plan"]
 
 _SHOWN = 8  # images of a class in a grid
+_SCORES = (
+    "score", "coverage", "kernel_distance", "spread_ratio", "sharpness_ratio", "noise_ratio", "source_ratio"
+)  # fmt: skip
 _COMPARED, _LEAST_COMPARED = 6000, 100  # real images that a snapshot is compared with: in all, and of each class
 
 
@@ -229,7 +232,9 @@ class _Examiner:
         if self.asked is not None:
             wrong = float((self.judge.classes(features) != self.asked).float().mean())
             seen = {"confusion": wrong / (1 - 1 / len(self.plan.data.class_names))}  # 1: as by chance
-        return found.score, {
+        varied = get_task(self.plan.recipe.task).variety(generator, self.images, self.image_labels)
+        return found.score * min(1.0, 2 * varied.get("noise_ratio", 1.0)), {
+            **varied,
             "coverage": found.coverage,
             "kernel_distance": found.kernel_distance,
             "spread_ratio": _mean(spreads),
@@ -353,8 +358,8 @@ def _manifest(
     others: Others | None,
 ) -> Manifest:
     best = [max(part_fit.history, key=lambda snapshot: snapshot.score) for part_fit in fits]
-    names = ("score", "coverage", "kernel_distance", "spread_ratio", "sharpness_ratio")
     rows = [{"score": snapshot.score, **snapshot.measures} for snapshot in best]
+    names = [name for name in _SCORES if name in rows[0]]
     return Manifest(
         task=plan.recipe.task,
         class_names=plan.data.class_names,

@@ -197,6 +197,8 @@ def _read_unlabelled(source: Any, recipe: Recipe, data: LabelledImages, on_bad: 
     source = recipe.data.unlabelled if source is None else source
     if source is None:
         return None
+    if recipe.generator == "variation":
+        raise RecipeError("variations are learned from pairs of one class; leave unlabelled images out")
     channels = data.images.shape[1]
     return read_unlabelled(
         source, resolution=recipe.resolution, channels=channels, fit=recipe.data.fit, on_bad=on_bad

@@ -29,6 +29,7 @@ __all__ = [
     "Snapshots",
     "Train",
     "Unlabelled",
+    "Variation",
     "load_recipe",
     "recipe_names",
 ]
@@ -93,6 +94,23 @@ class Reconstruction(_Section):
         le=100_000,
         description="codes of real images a class, at the most, that samples are mixed from in pairs; 0: plain noise",
     )
+
+
+class Variation(_Section):
+    """What a generator of variations may do to a real image; used where generator is variation."""
+
+    flow: bool = Field(True, description="move its pixels by an affine map and a smooth flow")
+    colour: bool = Field(True, description="mix its channels anew, the same in every pixel")
+    residual: float = Field(0.2, ge=0, le=2, description="the most added to a pixel, of values in [-1, 1]; 0: nothing")
+    neighbours: int = Field(
+        5, ge=1, le=1000, description="an image's nearest others of its class, which it is to become in training"
+    )
+
+    @model_validator(mode="after")
+    def _varies(self) -> Variation:
+        if not (self.flow or self.colour or self.residual):
+            raise ValueError("flow, colour and residual are all off, so nothing varies; leave one of them on")
+        return self
 
 
 class Gan(_Section):
@@ -231,8 +249,8 @@ class Compare(_Section):
     augments: tuple[str, ...] = Field(
         ("none", "flip+crop", "trivial", "trivial+cutmix"),
         min_length=1,
-        description="classical augmentations that compete first, of real images alone; parts are flip, crop, trivial "
-        "(TrivialAugmentWide) and cutmix; flips come and go with data.horizontal_flip",
+        description="classical augmentations that compete first, of real images alone; parts are flip, crop, elastic, "
+        "trivial (TrivialAugmentWide) and cutmix; flips come and go with data.horizontal_flip",
     )
     ratios: tuple[Annotated[float, Field(gt=0, le=40)], ...] = Field(
         (0.25, 0.5, 1.0), min_length=1, description="synthetic images for each real one"
@@ -303,6 +321,9 @@ class Recipe(_Section):
     task: Literal["classify"] = "classify"
     resolution: Literal[16, 32, 64, 128] = Field(32, description="side of the generated images, in pixels")
     base: str | None = Field(None, description="a bank of other classes to start from; null: from nothing")
+    generator: Literal["image", "variation"] = Field(
+        "image", description="what makes a sample: image, of noise and a class; variation, of a real image and noise"
+    )
     per_class: bool = Field(False, description="one pair of networks for each class, instead of one for all")
     kimg: float | None = Field(None, gt=0, le=1e6, description="budget: thousands of real images shown")
     minutes: float | None = Field(
@@ -312,6 +333,7 @@ class Recipe(_Section):
     data: Data = Data()
     networks: Networks = Networks()
     reconstruction: Reconstruction = Reconstruction()
+    variation: Variation = Variation()
     gan: Gan = Gan()
     unlabelled: Unlabelled = Unlabelled()
     snapshots: Snapshots = Snapshots()

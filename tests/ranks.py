@@ -12,16 +12,22 @@ from ganaug.gan.mixed import Others
 from ganaug.gan.networks import NetworkShape
 from ganaug.gan.processes import Group, Processes
 from ganaug.gan.step import Trainer
+from ganaug.gan.variation import VariationShape
+from ganaug.gan.varying import VariationTrainer
 from ganaug.recipe import load_recipe
 
 CPU = torch.device("cpu")
 SHAPE = NetworkShape(16, 3, 2, latent_dim=8, generator_channels=8, discriminator_channels=8, max_channels=16, codes=4)
+VARIED = VariationShape(
+    16, 3, 2, latent_dim=8, generator_channels=8, discriminator_channels=8, max_channels=16, sources=16
+)
 CHANGES = [
     {},
     {"gan.loss": "hinge", "gan.lecam": 0.3, "gan.mode_seeking": 0.1, "data.horizontal_flip": True},
     {"gan.loss": "relativistic", "gan.r2": 1.0, "gan.penalty_every": 1, "networks.discriminators": 2},
     {"reconstruction.share": 0, "gan.class_ramp": [0.2, 0.9]},
     {"unlabelled.share": 0.6},  # with images of no class
+    {"generator": "variation"},
 ]
 
 
@@ -35,11 +41,15 @@ def trained(changes, processes=None, steps=6):
     torch.manual_seed(0)
     recipe = load_recipe({"resolution": 16, "kimg": 1}).replace(changes)
     images, labels = some_images(16)
-    shape, others = SHAPE, None
+    shape, others, processes = SHAPE, None, processes or Processes()
     if "unlabelled.share" in changes:
         shape, others = replace(SHAPE, classes=3), Others(images, labels)
         labels[[0, 2, 4, 6, 7]] = 2  # most of them the rows of one process
-    trainer = Trainer(recipe, shape, CPU, processes=processes or Processes(), others=others)
+    if recipe.generator == "variation":
+        trainer = VariationTrainer(recipe, VARIED, CPU, processes=processes)
+        images = torch.cat([images, images.roll(2, 0)], 1)
+    else:
+        trainer = Trainer(recipe, shape, CPU, processes=processes, others=others)
     trainer.random.manual_seed(0)
     batch = Batch(images, labels, torch.arange(16) // 2 % 4)
     logged = [trainer.step(batch, step / steps) for step in range(steps)]

@@ -201,3 +201,15 @@ def test_nan_is_said(labelled):
 def test_half_precision_trains(labelled):
     network = train(labelled(3, 1), half=True)
     assert next(network.parameters()).dtype == torch.float32
+
+
+def test_elastic_warps_move_pixels_by_about_a_thirtieth_of_the_side():
+    side = 32
+    torch.manual_seed(0)
+    flows = [
+        classifier._elastic(side).make_params([torch.zeros(1, side, side)])["displacement"] * side / 2
+        for _ in range(20)
+    ]
+    flow = torch.cat(flows)
+    assert 0.5 < float(flow.std()) / (side / 30) < 1.5
+    assert float((flow[:, 1:] - flow[:, :-1]).std()) < float(flow.std()) / 2

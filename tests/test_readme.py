@@ -26,8 +26,8 @@ def pets(tmp_path, monkeypatch):
 
 
 def test_the_python_blocks_run(pets):
-    assert len(BLOCKS) == 2
-    wrap, fit = BLOCKS
+    assert len(BLOCKS) == 3
+    wrap, fit, vary = BLOCKS
     fitted = {}
     exec(compile(fit, "README.md", "exec"), fitted)
     assert fitted["images"].shape == (16, 3, 16, 16)
@@ -36,6 +36,10 @@ def test_the_python_blocks_run(pets):
     exec(compile(wrap, "README.md", "exec"), wrapped)
     assert len(wrapped["train"]) == 24 * (1 + fitted["comparison"].verdict.ratio)
     assert wrapped["images"].shape[1:] == (3, 32, 32)
+    varied = {}
+    exec(compile(vary, "README.md", "exec"), varied)
+    assert varied["varied"].shape == (8, 3, 16, 16)
+    assert len(varied["train"]) == 48
 
 
 def test_every_command_and_recipe_that_is_named_exists():
@@ -43,7 +47,7 @@ def test_every_command_and_recipe_that_is_named_exists():
     named = set(re.findall(r"`?ganaug ([a-z]+)\b", README))
     assert commands <= named
     assert {word for word in named if re.search(rf"^\| `ganaug {word}", README, re.MULTILINE)} == commands
-    assert set(re.findall(r"`((?:classify|vae)-[a-z0-9-]+)`", README)) == set(recipe_names())
+    assert set(re.findall(r"`((?:classify|vae|vary)-[a-z0-9-]+)`", README)) == set(recipe_names())
 
 
 def test_every_setting_that_is_named_exists():

@@ -19,10 +19,11 @@ _UNEQUAL = 1.5  # times the images of the rarest class
 
 Control = Literal["duplicated", "shuffled"]
 
-_ORDER = ("flip", "crop", "trivial", "cutmix")
+_ORDER = ("flip", "crop", "elastic", "trivial", "cutmix")
 _SPOKEN = {
     "flip": "flip",
     "crop": "crop",
+    "elastic": "elastic warps",
     "trivial": "TrivialAugmentWide",
     "cutmix": "CutMix",
     "own": "your own training",

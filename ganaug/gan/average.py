@@ -25,7 +25,7 @@ def copy_codes(average: Generator, generator: Generator) -> None:
 
 
 @torch.no_grad()
-def recompute_norms(generator: Generator, noise: Tensor, labels: Tensor, chunk: int = 64) -> None:
+def recompute_norms(generator: nn.Module, noise: Tensor, labels: Tensor, chunk: int = 64) -> None:
     """Set the batch-normalisation statistics of averaged weights from a forward pass over `noise` and `labels`.
 
     The trained network's running statistics do not fit the average of its weights (Izmailov et al. 2018, 1803.05407,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Discriminator", "Discriminators", "Encoder", "Generator", "NetworkShape", "stage_channels"]
+__all__ = ["Discriminator", "Discriminators", "Encoder", "Generator", "NetworkShape", "Trunk", "flat", "stage_channels"]
 
 BASE = 4  # side of the smallest feature map
 NEIGHBOURS = 5  # codes that a code is mixed with, as in SMOTE
@@ -164,12 +164,12 @@ class Generator(nn.Module):
         return torch.tanh(x.float())
 
 
-class _Trunk(nn.Module):
-    """Image to a 4x4 feature map; shared form of discriminator and encoder."""
+class Trunk(nn.Module):
+    """Image to a 4x4 feature map, of `width` channels at full resolution; shared form of all that look at images."""
 
-    def __init__(self, shape: NetworkShape, *, normalised: bool) -> None:
+    def __init__(self, shape: NetworkShape, width: int, *, normalised: bool) -> None:
         super().__init__()
-        channels = stage_channels(shape.resolution, shape.discriminator_channels, shape.max_channels)[::-1]
+        channels = stage_channels(shape.resolution, width, shape.max_channels)[::-1]
         before = [shape.image_channels, *channels[:-1]]
         self.downs = nn.ModuleList(
             nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in zip(before, channels, strict=True)
@@ -180,13 +180,14 @@ class _Trunk(nn.Module):
         self.out_features = channels[-1] * BASE * BASE
 
     def forward(self, images: Tensor) -> Tensor:
+        """`images` NCHW to (N, C, 4, 4)."""
         x = images.contiguous(memory_format=torch.channels_last)
         for down, norm in zip(self.downs, self.norms, strict=True):
             x = functional.leaky_relu(norm(down(x)), 0.2)
         return x
 
 
-def _flat(x: Tensor) -> Tensor:
+def flat(x: Tensor) -> Tensor:
     """NCHW to (N, H * W * C), the order that channels_last memory has: the other order is a copy, and one back."""
     return x.permute(0, 2, 3, 1).flatten(1)
 
@@ -196,13 +197,13 @@ class Encoder(nn.Module):
 
     def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
-        self.trunk = _Trunk(shape, normalised=True)
+        self.trunk = Trunk(shape, shape.discriminator_channels, normalised=True)
         self.class_embedding = nn.Embedding(shape.classes, shape.class_dim)
         self.head = nn.Linear(self.trunk.out_features + shape.class_dim, 2 * shape.latent_dim)
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """`images`: NCHW in [-1, 1]; `labels`: (N,) int64; returns two (N, latent_dim) float32 tensors."""
-        features = _flat(self.trunk(images))
+        features = flat(self.trunk(images))
         mean, log_variance = self.head(torch.cat([features, self.class_embedding(labels)], dim=1)).float().chunk(2, 1)
         return mean, log_variance.clamp(-8, 8)
 
@@ -212,7 +213,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
-        self.trunk = _Trunk(shape, normalised=False)
+        self.trunk = Trunk(shape, shape.discriminator_channels, normalised=False)
         hidden = 256
         self.hidden = nn.Linear(self.trunk.out_features, hidden)
         self.head = nn.Linear(hidden, 1)
@@ -222,7 +223,7 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor, class_strength: float = 1.0) -> tuple[Tensor, Tensor]:
         """(N,) and (N, classes) float32 logits for `images` NCHW in [-1, 1] and `labels` (N,) int64."""
-        features = functional.leaky_relu(self.hidden(_flat(self.trunk(images))), 0.2)
+        features = functional.leaky_relu(self.hidden(flat(self.trunk(images))), 0.2)
         projection = (features.float() * self.class_embedding(labels)).sum(1)
         logits = self.head(features).squeeze(1).float() + class_strength * projection
         return logits, self.class_head(features).float()

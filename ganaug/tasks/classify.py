@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ganaug.data import DatasetView, LabelledImages, read_images
 from ganaug.gan.mixed import Others
@@ -15,13 +15,15 @@ from ganaug.gan.processes import Processes
 from ganaug.gan.start import Start
 from ganaug.gan.step import Trainer
 from ganaug.gan.training import Training
+from ganaug.gan.variation import VariationGenerator, VariationShape
+from ganaug.gan.varying import VariationTrainer, variety
 from ganaug.recipe import Recipe
 
 __all__ = ["ClassifyTask"]
 
 
 class ClassifyTask:
-    """Noise and class to image."""
+    """Noise and class to image, or a class's real image and noise to another one."""
 
     name = "classify"
 
@@ -49,16 +51,20 @@ class ClassifyTask:
 
     def shape(self, data: LabelledImages, recipe: Recipe, *, most: int | None = None) -> NetworkShape:
         """The networks that the recipe wants for these images; `most` is how many the largest class has with others."""
-        return NetworkShape(
-            resolution=recipe.resolution,
-            image_channels=data.images.shape[1],
-            classes=len(data.class_names),
-            latent_dim=recipe.networks.latent_dim,
-            generator_channels=recipe.networks.generator_channels,
-            discriminator_channels=recipe.networks.discriminator_channels,
-            max_channels=recipe.networks.max_channels,
-            codes=min(recipe.reconstruction.codes, most or max(data.counts())) if recipe.reconstruction.share else 0,
-        )
+        values: dict[str, Any] = {
+            "resolution": recipe.resolution,
+            "image_channels": data.images.shape[1],
+            "classes": len(data.class_names),
+            "latent_dim": recipe.networks.latent_dim,
+            "generator_channels": recipe.networks.generator_channels,
+            "discriminator_channels": recipe.networks.discriminator_channels,
+            "max_channels": recipe.networks.max_channels,
+        }
+        if recipe.generator == "variation":
+            parts = recipe.variation.model_dump(include={"flow", "colour", "residual"})
+            return VariationShape(**values, **parts, sources=max(data.counts()) if recipe.per_class else len(data))
+        codes = min(recipe.reconstruction.codes, most or max(data.counts())) if recipe.reconstruction.share else 0
+        return NetworkShape(**values, codes=codes)
 
     def build_training(
         self,
@@ -76,11 +82,35 @@ class ClassifyTask:
         With `others`, images without labels, the last class of `shape` is for those that belong to none. `start` is
         what the networks start from.
         """
+        if isinstance(shape, VariationShape):
+            return VariationTrainer(recipe, shape, device, half, processes=processes, start=start)
         return Trainer(recipe, shape, device, half, processes=processes, others=others, start=start)
 
     def build_generator(self, shape: Mapping[str, Any]) -> nn.Module:
         """The generator of a bank, from the shape that its manifest keeps; weights are untrained."""
+        if "sources" in shape:
+            return VariationGenerator(VariationShape(**shape))
         return Generator(NetworkShape(**shape))
+
+    def variety(self, generator: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
+        """How much the noise matters to variations of `images` (N, C, H, W) uint8, labels (N,); {} of other generators.
+
+        `noise_ratio`: how far apart two variations of an image are, by how far apart two of its neighbours in its class
+        are; 0 where nothing varies, or all in one way. `source_ratio`: how far a variation is from its image, by how
+        far a neighbour is. Root mean squares of pixels.
+        """
+        return variety(generator, images, labels) if isinstance(generator, VariationGenerator) else {}
+
+    def with_sources(
+        self, generator: VariationGenerator, shape: Mapping[str, Any], images: Tensor, labels: Tensor
+    ) -> VariationGenerator:
+        """A generator of variations that holds other images, (N, C, H, W) uint8 with labels (N,); shares its network.
+
+        `shape` is that of the new one.
+        """
+        made = VariationGenerator(VariationShape(**shape), generator.network)
+        made.hold(images, labels)
+        return made
 
     def view(self, dataset: Any, *, raw: Any = None, transform: Any = None) -> DatasetView:
         """The user's dataset read below its transform, and samples put into the form of its items."""

@@ -1,0 +1,130 @@
+"""Do variations of real images help a classifier, and more than warps that nobody has learned?
+
+    python benchmarks/variations.py --data DIR --per-class 10,50 --draws 0,1 --kimg 4 --out results/variations/NAME.json
+
+For each draw of so many images a class from `DIR/train`, a bank is fitted on them with `vary-32`; then the reference
+classifier is trained for equal steps in each arm. Without variations: the real images, with each augmentation. With
+them: for each real image `--copies` variations of it and the image itself as often, so that half of what is shown is
+varied, with each augmentation of `--on-top`. Real images once more instead of variations, at equal steps, are the real
+images alone: that arm is there as the control, with an order of its own. Scored on up to 100 images a class of the
+training part that were not drawn; with `--test` on `DIR/test`, for the last word only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+from quality import few_of_each
+
+from ganaug import __version__, load_recipe
+from ganaug.bank import GeneratorBank
+from ganaug.classifier import accuracy, train_classifier
+from ganaug.data import LabelledImages, read_images
+from ganaug.fitting import fit
+from ganaug.recipe import Recipe
+
+
+def varied(bank: GeneratorBank, real: LabelledImages, copies: int) -> torch.Tensor:
+    """`copies` variations of each image, the first of every image first."""
+    return torch.cat([bank.vary(real.images, start=copy * len(real)) for copy in range(copies)])
+
+
+def one_draw(given: argparse.Namespace, recipe: Recipe, count: int, draw: int) -> dict:
+    reading = {"resolution": recipe.resolution, "fit": recipe.data.fit}
+    real, held = few_of_each(read_images(given.data / "train", **reading), count, 100, draw)
+    if given.test:
+        held = read_images(given.data / "test", **reading, colour="grey" if real.images.shape[1] == 1 else "rgb")
+    began = time.perf_counter()
+    bank = fit(real, recipe=recipe, seed=draw, progress=False)
+    seconds = time.perf_counter() - began
+    more = varied(bank, real, given.copies)
+    again = real.images.repeat(given.copies, 1, 1, 1)
+    arms = {name: (name, real.images) for name in given.augments}
+    arms |= {f"duplicated, {name}": (name, torch.cat([again, again])) for name in given.duplicated}
+    arms |= {f"variations, {name}": (name, torch.cat([again, more])) for name in given.on_top}
+    found = {}
+    for name, (augment, images) in arms.items():
+        labels = real.labels.repeat(len(images) // len(real))
+        found[name] = [
+            accuracy(
+                train_classifier(
+                    images, labels, classes=len(real.class_names), steps=given.steps, seed=seed, augment=augment,
+                    half=False,
+                ),
+                held.images, held.labels, classes=len(real.class_names),
+            )[0]
+            for seed in given.seeds
+        ]  # fmt: skip
+        print(count, draw, name, [f"{100 * value:.1f}" for value in found[name]], flush=True)
+    row = {"set": given.data.name, "per_class": count, "draw": draw, "fit_seconds": round(seconds, 1)}
+    return row | {"scored_on": "test" if given.test else "undrawn", "scores": bank.manifest.scores, "accuracy": found}
+
+
+def summary(rows: list[dict]) -> list[dict]:
+    """Mean accuracy of each arm by set and size, and how far it is above TrivialAugmentWide + CutMix, draw by draw."""
+    made = []
+    for key in sorted({(row["set"], row["per_class"]) for row in rows}):
+        own = [row for row in rows if (row["set"], row["per_class"]) == key]
+        for arm in own[0]["accuracy"]:
+            means = [statistics.mean(row["accuracy"][arm]) for row in own]
+            line = {"set": key[0], "per_class": key[1], "arm": arm, "accuracy": round(100 * statistics.mean(means), 2)}
+            if all("trivial+cutmix" in row["accuracy"] for row in own):
+                base = [statistics.mean(row["accuracy"]["trivial+cutmix"]) for row in own]
+                line["above_trivial_cutmix"] = [round(100 * (a - b), 2) for a, b in zip(means, base, strict=True)]
+            made.append(line)
+    return made
+
+
+def main() -> None:
+    def names(text: str) -> list[str]:
+        return [part for part in text.split(",") if part]
+
+    def numbers(text: str) -> list[int]:
+        return [int(part) for part in names(text)]
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--per-class", type=numbers, default=[5, 10, 20, 50, 200])
+    parser.add_argument("--draws", type=numbers, default=[0, 1])
+    parser.add_argument("--seeds", type=numbers, default=[0, 1], help="trainings of each arm")
+    parser.add_argument("--kimg", type=float, default=4)
+    parser.add_argument("--steps", type=int, default=300, help="of each classifier")
+    parser.add_argument("--copies", type=int, default=8)
+    parser.add_argument("--set", type=names, default=[], help="settings of the recipe, as variation.residual=0,...")
+    parser.add_argument("--augments", type=names, default=["trivial", "trivial+cutmix", "elastic", "elastic+trivial"])
+    parser.add_argument("--on-top", type=names, default=["none", "trivial", "trivial+cutmix"])
+    parser.add_argument("--duplicated", type=names, default=["trivial+cutmix"])
+    parser.add_argument("--test", action="store_true")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    settings = dict(pair.split("=") for pair in given.set)
+    recipe = load_recipe("vary-32").replace({key: json.loads(value) for key, value in settings.items()})
+    recipe = recipe.replace({"kimg": given.kimg})
+    rows = []
+    for count in given.per_class:
+        for draw in given.draws:
+            rows.append(one_draw(given, recipe, count, draw))
+            result = {
+                "command": "python benchmarks/variations.py "
+                + " ".join(a if "/" not in a else Path(a).name for a in sys.argv[1:]),
+                "versions": {"ganaug": __version__, "torch": torch.__version__, "python": platform.python_version()},
+                "summary": summary(rows),
+                "rows": rows,
+            }
+            if given.out:  # after each draw: a long benchmark that is stopped leaves what it has found
+                given.out.parent.mkdir(parents=True, exist_ok=True)
+                given.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(summary(rows), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""A real image and noise to another image of its class: a smooth flow, a colour transform and a residual.
+
+After DAGAN (Antoniou et al. 2017, 1711.04340), whose generator takes an image and noise, and learned deformations
+(Hauberg et al. 2015, 1510.02795). The pixels come from the real image: what is learned is how to move and recolour
+them, and a little to add. Nothing is told the class, so that what was learned on some classes applies to others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ganaug.gan.networks import BASE, ConditionalNorm, NetworkShape, Trunk, flat, stage_channels
+
+__all__ = ["VariationGenerator", "VariationNetwork", "VariationShape", "recoloured", "warped"]
+
+_FLOW_MOST = 0.3  # of half the image's side, that the flow moves a pixel by at the most
+_AFFINE_MOST = 0.4  # the most that an entry of the affine part differs from the identity's
+_COLOUR_MOST = 0.4  # likewise of the colour transform
+
+
+@dataclass(frozen=True)
+class VariationShape(NetworkShape):
+    """All that is needed to build the networks of a fit of variations; kept in the bank."""
+
+    sources: int = 0
+    """Training images that the generator holds."""
+    flow: bool = True
+    colour: bool = True
+    residual: float = 0.2
+    """The most that the residual adds to a pixel, of values in [-1, 1]; 0 for none."""
+
+
+class VariationNetwork(nn.Module):
+    """Image and noise to the three parts of a variation, and these applied.
+
+    The noise scales and shifts the normalisations, as in `Generator`. At first the three parts change nothing.
+    """
+
+    def __init__(self, shape: VariationShape) -> None:
+        super().__init__()
+        self.shape = shape
+        channels = stage_channels(shape.resolution, shape.generator_channels, shape.max_channels)
+        self.trunk = Trunk(shape, shape.generator_channels, normalised=True)
+        width, features = channels[0], self.trunk.out_features + shape.latent_dim
+        self.seed = nn.Linear(features, width * BASE * BASE)
+        self.globals = nn.Sequential(nn.Linear(features, 128), nn.LeakyReLU(0.2))
+        colours = shape.image_channels
+        self.affine = _still(nn.Linear(128, 6))
+        self.colours = _still(nn.Linear(128, colours * (colours + 1)))
+        self.norm = ConditionalNorm(width, shape.latent_dim)
+        self.up = nn.ConvTranspose2d(width, width, 4, stride=2, padding=1, bias=False)
+        self.flow_norm = ConditionalNorm(width, shape.latent_dim)
+        self.flow = _still(nn.Conv2d(width, 2, 3, padding=1))
+        rest = [*channels[2:], shape.generator_channels] if len(channels) > 1 else []
+        self.norms = nn.ModuleList(ConditionalNorm(before, shape.latent_dim) for before in [width, *rest][: len(rest)])
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False)
+            for before, after in zip([width, *rest[:-1]], rest, strict=True)
+        )
+        last = rest[-1] if rest else width
+        self.last_norm = ConditionalNorm(last, shape.latent_dim)
+        self.residual = _still(nn.Conv2d(last + shape.image_channels, shape.image_channels, 3, padding=1))
+
+    def forward(self, images: Tensor, codes: Tensor) -> Tensor:
+        """Images in [-1, 1], NCHW, from `images` of that kind and `codes` (N, latent_dim)."""
+        features = torch.cat([flat(self.trunk(images)), codes], dim=1)
+        settings = self.globals(features)
+        x = self.seed(features).view(len(codes), -1, BASE, BASE).contiguous(memory_format=torch.channels_last)
+        x = self.up(functional.leaky_relu(self.norm(x, codes), 0.2))
+        varied = images
+        if self.shape.flow:
+            flow = self.flow(functional.leaky_relu(self.flow_norm(x, codes), 0.2))
+            varied = warped(varied, self.affine(settings).float(), flow.float())
+        if self.shape.colour:
+            varied = recoloured(varied, self.colours(settings).float())
+        if self.shape.residual:
+            for norm, up in zip(self.norms, self.ups, strict=True):
+                x = up(functional.leaky_relu(norm(x, codes), 0.2))
+            x = functional.leaky_relu(self.last_norm(x, codes), 0.2)
+            added = self.residual(torch.cat([x, varied.to(x.dtype)], dim=1))
+            varied = varied + self.shape.residual * torch.tanh(added.float())
+        return varied.clamp(-1, 1)
+
+
+def warped(images: Tensor, affine: Tensor, flow: Tensor) -> Tensor:
+    """`images` NCHW moved by an affine map and a smooth flow (Jaderberg et al. 2015, 1506.02025).
+
+    `affine` (N, 6) and `flow` (N, 2, h, w), of any values, are bounded here; at 0 nothing moves. What comes in from
+    beyond the border is the image mirrored there.
+    """
+    identity = torch.eye(2, 3, device=images.device, dtype=torch.float32)
+    theta = identity + _AFFINE_MOST * torch.tanh(affine).view(-1, 2, 3)
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    smooth = functional.interpolate(
+        _FLOW_MOST * torch.tanh(flow), images.shape[2:], mode="bicubic", align_corners=False
+    )
+    grid = grid + smooth.permute(0, 2, 3, 1)
+    moved: Tensor = functional.grid_sample(
+        images.float(), grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
+    return moved
+
+
+def recoloured(images: Tensor, colours: Tensor) -> Tensor:
+    """Each pixel of `images` NCHW mixed anew by a matrix and an offset of its image: `colours` (N, C * (C + 1)).
+
+    Of any values, bounded here; at 0 nothing changes.
+    """
+    channels = images.shape[1]
+    settings = _COLOUR_MOST * torch.tanh(colours).view(-1, channels, channels + 1)
+    mix = torch.eye(channels, device=images.device) + settings[:, :, :channels]
+    return torch.einsum("nij,njhw->nihw", mix, images.float()) + settings[:, :, channels, None, None]
+
+
+class VariationGenerator(nn.Module):
+    """Noise and class to a variation of one of the class's training images, which it holds."""
+
+    def __init__(self, shape: VariationShape, network: VariationNetwork | None = None) -> None:
+        super().__init__()
+        self.shape = shape
+        self.network: VariationNetwork = VariationNetwork(shape) if network is None else network
+        side = shape.resolution
+        self.register_buffer("sources", torch.zeros(shape.sources, shape.image_channels, side, side, dtype=torch.uint8))
+        self.register_buffer("source_starts", torch.zeros(shape.classes, dtype=torch.int64))
+        self.register_buffer("source_counts", torch.ones(shape.classes, dtype=torch.int64))
+        self.sources: Tensor
+        self.source_starts: Tensor
+        self.source_counts: Tensor
+
+    @torch.no_grad()
+    def hold(self, images: Tensor, labels: Tensor) -> None:
+        """Keep training images (N, C, H, W) uint8, N at most `shape.sources`, with labels (N,) int64."""
+        counts = torch.bincount(labels, minlength=self.shape.classes)
+        self.sources[: len(images)] = images[labels.argsort(stable=True)].to(self.sources.device)
+        self.source_counts.copy_(counts)
+        self.source_starts.copy_(counts.cumsum(0) - counts)
+
+    def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
+        """Images in [-1, 1], NCHW, from standard normal `noise` (N, latent_dim) and `labels` (N,) int64.
+
+        The first number of the noise says which image, and what this leaves of it is noise again.
+        """
+        place = torch.special.ndtr(noise[:, 0].double()).clamp(1e-9, 1 - 1e-9) * self.source_counts[labels]
+        chosen = place.long()
+        left = torch.special.ndtri((place - chosen).clamp(1e-6, 1 - 1e-6)).to(noise.dtype)
+        rows = (self.source_starts[labels] + chosen).clamp(0, len(self.sources) - 1)
+        return self.vary(self.sources[rows], torch.cat([left[:, None], noise[:, 1:]], dim=1))
+
+    def vary(self, images: Tensor, noise: Tensor) -> Tensor:
+        """Images in [-1, 1], NCHW: `images` NCHW uint8, varied as standard normal `noise` (N, latent_dim) says."""
+        varied: Tensor = self.network(images.float().div(127.5).sub(1), noise)
+        return varied
+
+
+def _still(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
+    """A layer that says all but 0 at first, so that what it moves is still."""
+    nn.init.normal_(layer.weight, std=1e-3)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
