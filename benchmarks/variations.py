@@ -2,7 +2,7 @@
 
     python benchmarks/variations.py --data DIR --per-class 10,50 --draws 0,1 --kimg 4 --out results/variations/NAME.json
 
-For each draw of so many images a class from `DIR/train`, a bank is fitted on them with `vary-32`; then the reference
+For each draw of so many images a class from `DIR/train`, a bank is fitted on them with `--recipe`; then the reference
 classifier is trained for equal steps in each arm. Without variations: the real images, with each augmentation. With
 them: for each real image `--copies` variations of it and the image itself as often, so that half of what is shown is
 varied, with each augmentation of `--on-top`. Real images once more instead of variations, at equal steps, are the real
@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 import torch
+from PIL import Image
 from quality import few_of_each
 
 from ganaug import __version__, load_recipe
@@ -28,12 +29,23 @@ from ganaug.bank import GeneratorBank
 from ganaug.classifier import accuracy, train_classifier
 from ganaug.data import LabelledImages, read_images
 from ganaug.fitting import fit
+from ganaug.pictures import draw_grid, save_picture
 from ganaug.recipe import Recipe
 
 
 def varied(bank: GeneratorBank, real: LabelledImages, copies: int) -> torch.Tensor:
     """`copies` variations of each image, the first of every image first."""
     return torch.cat([bank.vary(real.images, start=copy * len(real)) for copy in range(copies)])
+
+
+def shown(bank: GeneratorBank, held: LabelledImages, columns: int = 8) -> Image.Image:
+    """For each class an image that the bank was not fitted on, and variations of it."""
+    first = {name: held.images[held.labels == label][:1] for label, name in enumerate(held.class_names)}
+    made = {
+        name: bank.vary(image.expand(columns, -1, -1, -1), start=columns * row)
+        for row, (name, image) in enumerate(first.items())
+    }
+    return draw_grid([("real", first), ("variations of it", made)], columns=columns, least=48)
 
 
 def one_draw(given: argparse.Namespace, recipe: Recipe, count: int, draw: int) -> dict:
@@ -44,6 +56,8 @@ def one_draw(given: argparse.Namespace, recipe: Recipe, count: int, draw: int) -
     began = time.perf_counter()
     bank = fit(real, recipe=recipe, seed=draw, progress=False)
     seconds = time.perf_counter() - began
+    if given.picture:
+        save_picture(shown(bank, held), given.picture)
     more = varied(bank, real, given.copies)
     again = real.images.repeat(given.copies, 1, 1, 1)
     arms = {name: (name, real.images) for name in given.augments}
@@ -101,13 +115,15 @@ def main() -> None:
     parser.add_argument("--augments", type=names, default=["trivial", "trivial+cutmix", "elastic", "elastic+trivial"])
     parser.add_argument("--on-top", type=names, default=["none", "trivial", "trivial+cutmix"])
     parser.add_argument("--duplicated", type=names, default=["trivial+cutmix"])
+    parser.add_argument("--recipe", default="vary-32")
+    parser.add_argument("--picture", type=Path, help="variations of images that the bank was not fitted on")
     parser.add_argument("--test", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     settings = dict(pair.split("=") for pair in given.set)
-    recipe = load_recipe("vary-32").replace({key: json.loads(value) for key, value in settings.items()})
+    recipe = load_recipe(given.recipe).replace({key: json.loads(value) for key, value in settings.items()})
     recipe = recipe.replace({"kimg": given.kimg})
     rows = []
     for count in given.per_class:
