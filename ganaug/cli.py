@@ -185,7 +185,7 @@ def inspect(
         "task": manifest.task,
         "classes": ", ".join(f"{name} ({label})" for name, label in numbered),
         "images": f"{manifest.shape['resolution']} px, {'grey' if manifest.shape['image_channels'] == 1 else 'colour'}",
-        "generator": f"varies real images, and holds {manifest.shape['sources']} training images for it"
+        "generator": "varies real images, and holds all those that it was fitted on"
         if "sources" in manifest.shape
         else "makes images of noise and a class",
         "trained on": f"{manifest.learned_from}, {manifest.kimg:.1f} kimg",
