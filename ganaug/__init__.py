@@ -8,8 +8,10 @@ The house, from the floor up; each part imports only from parts above it in this
     errors.py      GanaugError and its children: what was got, what was wanted, what to do
     recipe.py      what a recipe may say: typed, validated; YAML in, resolved YAML out
     output.py      where results are written, and never over what the user has
+    compositing/   arrays only: new label maps from real ones, objects cut out and recombined
     measures/      tensors only: features, kernel distance, precision, recall, density, coverage, copies, spread
-    data/          real labelled images in: folders, CSV files and any user's dataset read below its transform
+    data/          real labelled images in: folders, CSV files and any user's dataset read below its transform;
+                   images with masks: mask_files.py on disk, mask_view.py a user's dataset, masks.py as read
     gan/           tensors only: networks, losses, augmentation, EMA, the training step, the loop, monitor, checkpoint
     tasks/         what is particular to a kind of label: how items are read, which networks, how samples are labelled
     bank.py        GeneratorBank: sample, save, load; manifest.py, what it says of itself
@@ -24,13 +26,13 @@ The house, from the floor up; each part imports only from parts above it in this
                    which class in which epoch; matching.py, whose classes are whose; batches.py, a fixed real share
     adapters/      one file per library, imported only when used
     evidence/      the paired comparison and its statistics, measures of samples, the report
-    exporting.py   real and synthetic images on disk
+    exporting.py   real and synthetic images on disk; mask_exporting.py, with their masks
     workflow.py    whole jobs: sample, preview, a whole recipe
     demonstration.py  all of it on real digits
     cli.py         a command parses, calls one function, prints
 
-Words: *real* and *synthetic* samples; a *condition* is what a generator is told (a class, or a real image;
-later a label map); a *bank* holds the fitted generators; a *pool* is raw generator output on disk; *ratio* is
+Words: *real* and *synthetic* samples; a *condition* is what a generator is told (a class, a real image or a
+label map); a *bank* holds the fitted generators; a *pool* is raw generator output on disk; *ratio* is
 synthetic samples per real sample; the *verdict* is the outcome of a comparison, and "none" is an outcome.
 
 `import ganaug` imports neither torch nor any extra: a public name is loaded when it is first used.

@@ -24,10 +24,11 @@ from torch import Tensor, nn
 
 from ganaug.errors import BankError, OutputError, RecipeError, did_you_mean
 from ganaug.gan.device import resolve_device
+from ganaug.gan.spade import MapGenerator, one_hot
 from ganaug.gan.variation import VariationGenerator
 from ganaug.manifest import FORMAT, Manifest, Verdict, joined_manifests
 from ganaug.recipe import Recipe, load_recipe
-from ganaug.tasks import get_task
+from ganaug.tasks import ClassifyTask, get_task
 
 __all__ = ["CHUNK", "FORMAT", "GeneratorBank", "Manifest", "Verdict", "load"]
 
@@ -91,6 +92,11 @@ class GeneratorBank:
         return "sources" in self.manifest.shape
 
     @property
+    def planes(self) -> int:
+        """Channels of `sample_at`: those of the images, and the label map where there is one."""
+        return get_task(self.task).planes(self.channels)
+
+    @property
     def recipe(self) -> Recipe:
         """The recipe as resolved; a BankError where this ganaug no longer reads it."""
         try:
@@ -146,12 +152,50 @@ class GeneratorBank:
             (n, channels, resolution, resolution) uint8 on the CPU.
 
         Raises:
-            BankError: the bank knows no such class, or a number is out of range.
+            BankError: the bank knows no such class, a number is out of range, or the bank makes images of label maps,
+                which `sample_pairs` gives.
         """
+        self.check_task("classify", "sample", "sample_pairs gives its images with their label maps")
         index = self.class_index(cls)
         count = _whole(n, "n", 1, MOST_SAMPLES)
         first = _whole(start, "start", 0, 2**62)
         return self.sample_at(index, range(first, first + count), seed=seed)
+
+    def sample_pairs(self, n: int, *, seed: int = 0, start: int = 0) -> tuple[Tensor, Tensor]:
+        """Samples `start` to `start + n` of a bank for segmentation: images and the label maps that they show.
+
+        Returns:
+            (n, channels, resolution, resolution) uint8, and (n, resolution, resolution) uint8 places in `class_names`,
+            255 where no class is said; on the CPU. The same request gives the same bytes on a machine.
+
+        Raises:
+            BankError: the bank makes images of classes, which `sample` gives, or a number is out of range.
+        """
+        self.check_task("segment", "sample_pairs", "sample gives its images")
+        count, first = _whole(n, "n", 1, MOST_SAMPLES), _whole(start, "start", 0, 2**62)
+        samples = self.sample_at(0, range(first, first + count), seed=seed)
+        return samples[:, :-1], samples[:, -1]
+
+    def paint(self, maps: Tensor, *, seed: int = 0) -> Tensor:
+        """Images (N, channels, resolution, resolution) uint8 on the CPU of label maps, by a bank for segmentation.
+
+        Args:
+            maps: (N, resolution, resolution) integers, places in `class_names`; any other number says no class.
+            seed: of the noise, which differs from map to map.
+        """
+        self.check_task("segment", "paint", "sample gives its images")
+        generator = self.generators[0]
+        assert isinstance(generator, MapGenerator), "what the task builds"
+        source = torch.Generator(device="cpu").manual_seed(_whole(seed, "seed", 0, 2**63 - 1))
+        noise = torch.randn(len(maps), int(self.manifest.shapes[0]["latent_dim"]), generator=source).to(self.device)
+        rows = (torch.rand(len(maps), generator=source) * len(generator.maps)).long().to(self.device)
+        classes = one_hot(maps.to(self.device), len(self.class_names))
+        return self._run(lambda: generator.paint(generator.place(noise, rows), classes))
+
+    def check_task(self, task: str, what: str, instead: str) -> None:
+        """Make sure that this is a bank for `task`, which `what` wants; a BankError that says `instead` what to do."""
+        if self.task != task:
+            raise BankError(f"{what} wants a bank of task {task}, and this one is of task {self.task}; {instead}")
 
     def sample_at(self, class_index: int, indices: Sequence[int], *, seed: int = 0) -> Tensor:
         """The samples with these indices, in this order; sample i is the same whatever else is asked for.
@@ -162,7 +206,7 @@ class GeneratorBank:
             seed: of the noise.
 
         Returns:
-            (len(indices), channels, resolution, resolution) uint8 on the CPU.
+            (len(indices), planes, resolution, resolution) uint8 on the CPU.
         """
         cls = _whole(class_index, "class_index", 0, len(self.class_names) - 1)
         seed = _whole(seed, "seed", 0, 2**63 - 1)
@@ -170,7 +214,7 @@ class GeneratorBank:
         for row, index in enumerate(indices):
             rows.setdefault(_whole(index, "an index", 0, 2**63 - 1) // CHUNK, []).append(row)
         found = torch.empty(
-            (len(indices), self.channels, self.resolution, self.resolution), dtype=torch.uint8, device="cpu"
+            (len(indices), self.planes, self.resolution, self.resolution), dtype=torch.uint8, device="cpu"
         )
         for chunk, places in rows.items():
             found[places] = self._run_chunk(cls, chunk, seed)[[int(indices[row]) % CHUNK for row in places]]
@@ -222,7 +266,9 @@ class GeneratorBank:
         """
         varying = self._varying()
         shape = self.manifest.shape | {"sources": len(images), "classes": len(classes)}
-        generator = get_task(self.task).with_sources(varying, shape, images, labels)
+        task = get_task(self.task)
+        assert isinstance(task, ClassifyTask), "no other task varies images"
+        generator = task.with_sources(varying, shape, images, labels)
         changes = {"shape": shape, "class_names": tuple(classes.values()), "label_numbers": tuple(classes)}
         return GeneratorBank(self.manifest.model_copy(update=changes), [generator]).to(self.device)
 
@@ -246,12 +292,12 @@ class GeneratorBank:
         return generator
 
     def _run_chunk(self, class_index: int, chunk: int, seed: int) -> Tensor:
-        """All CHUNK samples of a chunk, (CHUNK, C, H, W) uint8 on the CPU."""
+        """All CHUNK samples of a chunk, (CHUNK, planes, H, W) uint8 on the CPU."""
         number, row = self._place(class_index)
         generator, shape = self.generators[number], self.manifest.shapes[number]
         noise = _chunk_noise(class_index, chunk, seed, int(shape["latent_dim"]))
         labels = torch.full((CHUNK,), row, dtype=torch.int64, device=self.device)
-        return self._run(lambda: generator(noise.to(self.device), labels))
+        return self._run(lambda: get_task(self.task).run(generator, noise.to(self.device), labels))
 
     @torch.no_grad()
     def _run(self, make: Callable[[], Tensor]) -> Tensor:

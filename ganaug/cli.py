@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganaug import __version__
-from ganaug.errors import GanaugError, LostProcessError, OutputError, RecipeError
+from ganaug.errors import DataError, GanaugError, LostProcessError, OutputError, RecipeError
 
 if TYPE_CHECKING:
     from ganaug.gan.interruption import Interrupted
@@ -44,6 +44,7 @@ class ExportFormat(str, Enum):
     """Layout of an export."""
 
     imagefolder = "imagefolder"
+    masks = "masks"
 
 
 Bank = Annotated[Path, typer.Argument(metavar="BANK", help="A bank, NAME.ganaug.", show_default=False)]
@@ -138,11 +139,19 @@ def sample(
     device: Device = "auto",
     exist_ok: ExistOk = False,
 ) -> None:
-    """Write synthetic images to a folder."""
+    """Write synthetic images to a folder; with their masks, where the bank is for segmentation."""
     from ganaug.bank import load
+    from ganaug.mask_exporting import sample_masks
     from ganaug.workflow import sample_to_folder
 
-    folders = sample_to_folder(load(bank, device), out, classes=_split(classes), num=num, seed=seed, exist_ok=exist_ok)
+    loaded = load(bank, device)
+    if loaded.task == "segment":
+        if classes is not None:
+            raise DataError("a label map holds all its classes; leave --classes out")
+        sample_masks(loaded, out, num=num, seed=seed, exist_ok=exist_ok)
+        _say(f"wrote {num} images into {out / 'images'} and their masks into {out / 'masks'}")
+        return
+    folders = sample_to_folder(loaded, out, classes=_split(classes), num=num, seed=seed, exist_ok=exist_ok)
     _say(f"wrote {num} images of each of {len(folders)} classes into {out}")
 
 
@@ -384,9 +393,15 @@ def export(
     """Write real and synthetic images to disk, with a CSV that says which is which."""
     from ganaug.bank import load
     from ganaug.exporting import export as write
+    from ganaug.mask_exporting import export_masks
 
     source = data.resolve()
     goal = out if out is not None else source.with_name(f"{source.stem}-mixed")  # never inside the data
+    if format is ExportFormat.masks:
+        if screening:
+            raise RecipeError("pairs of image and mask cannot be screened; leave --screening out")
+        _say(str(export_masks(load(bank), data, goal, ratio=ratio, seed=seed, exist_ok=exist_ok)))
+        return
     written = write(load(bank), data, goal, ratio=ratio, screening=screening, seed=seed, exist_ok=exist_ok)
     _say(str(written))
 

@@ -25,7 +25,6 @@ from ganaug.choosing import (
     screening_settings,
     varying_own,
 )
-from ganaug.data import from_square
 from ganaug.data.items import join_item, split_item
 from ganaug.errors import RecipeError
 from ganaug.matching import MatchedClass, larger_images, match_classes, strange_images, unmatched_classes, with_size
@@ -112,9 +111,11 @@ class GanAugmented(Dataset[Any]):
             raise RecipeError(f"mode is {mode!r}; give 'sample' or 'variation'")
         if mode == "variation":
             bank = varying_own(bank, dataset, raw)
+        if soft_labels or screening:
+            bank.check_task("classify", "soft labels or screening", "leave soft_labels and screening out")
         self.dataset = dataset
         self._fit = bank.recipe.data.fit
-        self._view = get_task(bank.task).view(dataset, raw=raw, transform=transform)
+        self._view = get_task(bank.task).view(dataset, bank.recipe, bank.label_numbers, raw=raw, transform=transform)
         labels = np.asarray(self._view.labels(), dtype=np.int64)
         self._real_length = len(labels)
         self._matched = match_classes(self._view, labels, bank)
@@ -284,8 +285,7 @@ class GanAugmented(Dataset[Any]):
         sample = (rank + epoch * slots) % (self._factor * slots)
         image = self._pool[matched.bank_index, sample]
         model = int(self._slot_model[slot])
-        image = from_square(image, self._view.image_size(model), self._fit)
-        item = self._view.compose(image, matched.label, model)
+        item = self._view.compose(image, matched.label, model, self._fit)
         if self._soft_classes is None:
             return item
         return join_item(item, split_item(item)[0], torch.from_numpy(self._pool.soft(matched.bank_index, sample)))

@@ -27,7 +27,7 @@ from ganaug.ratios import share_out
 from ganaug.recipe import Screening
 from ganaug.screening import screen
 
-__all__ = ["ExportSummary", "Link", "export"]
+__all__ = ["ExportSummary", "Link", "Writer", "bring_along", "built_beside", "export"]
 
 Link = Literal["auto", "copy", "hard", "sym"]
 """How a real image gets there; "auto" makes a hard link, or a copy where the disk will not have links."""
@@ -102,6 +102,7 @@ def export(
         LeakError: the samples are screened, and some of the images were held back from the bank's fit.
         RecipeError: the ratio or the kind of link is not on offer.
     """
+    bank.check_task("classify", "an export of class folders", "its pairs go to --format masks")
     if not (math.isfinite(ratio) and 0 <= ratio <= _MOST):
         raise RecipeError(f"ratio is {ratio}; wanted synthetic images for each real one, 0 to {_MOST:.0f}")
     if link not in {"auto", "copy", "hard", "sym"}:
@@ -113,8 +114,8 @@ def export(
         raise DataError(f"the bank knows none of the classes of {data}; it knows {', '.join(bank.class_names[:12])}")
     goal = Path(out).expanduser().resolve()
     _check_goal(goal, Path(data).expanduser().resolve(), files, exist_ok)
-    with _built_beside(goal) as building:
-        writer = _Writer(building, link)
+    with built_beside(goal) as building:
+        writer = Writer(building, link)
         part = files.root.name if files.root != Path(data).expanduser() else ""  # "train", where it has one
         real = _place_real(files, Path(part), writer)
         counts = _shares(bank, real, ratio)
@@ -124,7 +125,7 @@ def export(
             screened = screen(bank, files, counts, settings=settings, seed=seed, device=device)
             chosen = {screened.names[index]: kept for index, kept in screened.kept.items()}
         synthetic = _draw(bank, real, chosen, seed, writer)
-        apart = _bring_along(files.root.parent, writer) if part else {}
+        apart = bring_along(files.root.parent, writer) if part else {}
         writer.write_list()
     short = {name: (counts[name], len(kept)) for name, kept in chosen.items() if len(kept) < counts[name]}
     return ExportSummary(goal, len(files.paths), synthetic, apart, unknown, short)
@@ -152,7 +153,7 @@ def _check_goal(goal: Path, data: Path, files: ImageFiles, exist_ok: bool) -> No
 
 
 @contextlib.contextmanager
-def _built_beside(goal: Path) -> Iterator[Path]:
+def built_beside(goal: Path) -> Iterator[Path]:
     """A folder to build in, which becomes `goal`, or is moved into it where that is there, once all has gone well."""
     building = goal.with_name(f".{goal.name}.{os.getpid()}.part")
     try:
@@ -198,7 +199,7 @@ def _move_into(building: Path, goal: Path) -> None:
 
 
 @dataclass
-class _Writer:
+class Writer:
     """Puts images below `root` under names that nothing else has, and remembers what each is."""
 
     root: Path
@@ -258,7 +259,7 @@ class _Writer:
             csv.writer(stream).writerows([("path", "label", "source"), *self.rows])
 
 
-def _place_real(files: ImageFiles, above: Path, writer: _Writer) -> dict[str, tuple[Path, int]]:
+def _place_real(files: ImageFiles, above: Path, writer: Writer) -> dict[str, tuple[Path, int]]:
     """Put the real images in place, below `above`; returns the folder and the number of images of each class."""
     found: dict[str, tuple[Path, int]] = {}
     table = files.root.is_file()
@@ -284,7 +285,7 @@ def _draw(
     real: dict[str, tuple[Path, int]],
     chosen: dict[str, npt.NDArray[np.int64]],
     seed: int,
-    writer: _Writer,
+    writer: Writer,
 ) -> int:
     """Draw and write the chosen samples of every class; returns how many."""
     for name, indices in chosen.items():
@@ -300,7 +301,7 @@ def _draw(
     return sum(map(len, chosen.values()))
 
 
-def _bring_along(data: Path, writer: _Writer) -> dict[str, int]:
+def bring_along(data: Path, writer: Writer) -> dict[str, int]:
     """Bring validation and test folders as they are; returns their numbers of files."""
     counts = {}
     for folder in sorted(data.iterdir()):

@@ -25,7 +25,7 @@ from ganaug.gan.mixed import Others
 from ganaug.gan.networks import Generator, NetworkShape
 from ganaug.gan.precision import half_pays
 from ganaug.gan.processes import Processes
-from ganaug.gan.training import Training
+from ganaug.gan.training import Shape, Training
 from ganaug.launching import Devices
 from ganaug.manifest import Happening
 from ganaug.planning import OnBad, Plan, RecipeLike, enough_memory, plan_fit
@@ -64,10 +64,11 @@ def fit(
     held_back: Sequence[str] | LabelledImages = (),
     progress: bool = True,
 ) -> GeneratorBank:
-    """Train class-conditional generators on a labelled image set.
+    """Train generators on a labelled image set: of images of a class, or with a recipe for it of label maps.
 
     Args:
-        dataset: a folder or CSV path, any map-style dataset of (image, class) items, or `LabelledImages`.
+        dataset: a folder or CSV path, any map-style dataset of (image, class) items, or `LabelledImages`; with a recipe
+            of task segment a folder of images and masks, a COCO file, or a dataset of (image, mask).
         classes: names of the classes to learn; the recipe's `data.classes` by default, else all.
         recipe: a shipped name, a YAML file, a mapping or a `Recipe`; by default the size of the images decides.
         settings: changes to the recipe, as `{"gan.r1": 0.5}`.
@@ -163,32 +164,38 @@ class _Part:
     classes: tuple[str, ...]
     images: Tensor
     labels: Tensor
-    shape: NetworkShape
+    """(N,) int64, places in `classes`."""
+    conditions: Tensor
+    """(N, ...), what the generator is told of each image."""
+    shape: Shape
     """Of the generator that is kept: of these classes."""
     others: Others | None = None
     """Images without labels, which of these classes they have joined, or none."""
 
     @property
-    def trained(self) -> NetworkShape:
+    def trained(self) -> Shape:
         """Of the networks that are trained: with a class more for images of none."""
-        return self.shape if self.others is None else dataclasses.replace(self.shape, classes=self.shape.classes + 1)
+        if self.others is None:
+            return self.shape
+        assert isinstance(self.shape, NetworkShape), "only images of classes go without labels"
+        return dataclasses.replace(self.shape, classes=self.shape.classes + 1)
 
 
 def _parts(plan: Plan, others: Others | None) -> list[_Part]:
-    data = plan.data
+    data, task = plan.data, get_task(plan.recipe.task)
     counts = torch.bincount(data.labels, minlength=len(data.class_names))
     if others is not None:
         counts = torch.bincount(others.labels[others.labels >= 0], minlength=len(counts) + 1)[:-1] + counts
-    shape = get_task(plan.recipe.task).shape(data, plan.recipe, most=int(counts.max()))
+    shape = task.shape(data, plan.recipe, most=int(counts.max()))
     if not plan.recipe.per_class:
-        return [_Part(0, "all", data.class_names, data.images, data.labels, shape, others)]
+        return [_Part(0, "all", task.groups(data), data.images, data.labels, task.conditions(data), shape, others)]
     shape = dataclasses.replace(shape, classes=1)
     parts = []
     for index, name in enumerate(data.class_names):
         images = _rows(data.images, (data.labels == index).nonzero().flatten())
         labels = torch.zeros(len(images), dtype=torch.int64)
         own = None if others is None else as_one(others, index)
-        parts.append(_Part(index, f"class-{index}", (name,), images, labels, shape, own))
+        parts.append(_Part(index, f"class-{index}", (name,), images, labels, labels, shape, own))
     return parts
 
 
@@ -215,8 +222,8 @@ class _Examiner:
         random = torch.Generator().manual_seed(self.plan.recipe.seed + 3)  # Fit uses the three before
         self.labels = torch.arange(len(self.part.classes)).repeat_interleave(self.plan.recipe.snapshots.samples)
         self.noise = torch.randn(len(self.labels), self.part.shape.latent_dim, generator=random)
-        several = len(self.plan.data.class_names) > 1
-        self.asked = self.labels + (self.part.index if self.plan.recipe.per_class else 0) if several else None
+        groups = len(get_task(self.plan.recipe.task).groups(self.plan.data))
+        self.asked = self.labels + (self.part.index if self.plan.recipe.per_class else 0) if groups > 1 else None
         rows = _compared(self.part.labels, len(self.part.classes))
         self.images, self.image_labels = self.part.images[rows], self.part.labels[rows]
         self.real_features = self.judge.features(self.images)
@@ -314,7 +321,7 @@ def _fit_part(
 
     part_fit = Fit(
         images=part.images,
-        labels=part.labels,
+        labels=part.conditions,
         recipe=plan.recipe,
         shape=part.trained,
         build=build,
@@ -332,7 +339,7 @@ def _fit_part(
     generator = part_fit.run()
     if part.others is not None:
         assert isinstance(generator, Generator)
-        generator = generator.of_first(part.shape.classes)
+        generator = generator.of_first(len(part.classes))
     bar.skip_to((part.index + 1) / count)
     if plan.run is not None and plan.ranks.first:
         plan.run.draw(part.name, part_fit.history, part_fit.events)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Union
 
 import numpy as np
 import numpy.typing as npt
 
 from ganaug.bank import GeneratorBank
 from ganaug.data import DatasetView, fingerprint, near_copies, perceptual_print
+from ganaug.data.mask_view import MaskView
 from ganaug.errors import DataError, LeakError
 
 __all__ = ["MatchedClass", "larger_images", "match_classes", "strange_images", "unmatched_classes", "with_size"]
 
+View = Union[DatasetView, MaskView]
 MOST_CHECKED = 2000  # images whose fingerprints are looked at
 STRANGE_SHARE = 0.1  # images that the bank was not fitted on, above which it is said
 MOST_SIZES = 64  # images whose size is looked at
@@ -35,7 +38,7 @@ class MatchedClass:
     """Indices of its real images."""
 
 
-def match_classes(view: DatasetView, labels: npt.NDArray[np.int64], bank: GeneratorBank) -> list[MatchedClass]:
+def match_classes(view: View, labels: npt.NDArray[np.int64], bank: GeneratorBank) -> list[MatchedClass]:
     """Classes of the dataset that the bank knows, by label: matched by name, else by number.
 
     By number only where one side has no names, so that nothing is matched against its name.
@@ -43,6 +46,8 @@ def match_classes(view: DatasetView, labels: npt.NDArray[np.int64], bank: Genera
     Raises:
         DataError: there is no such class.
     """
+    if bank.task == "segment":  # its images have no class of their own
+        return [MatchedClass(0, "images", 0, "images", np.arange(len(labels)))]
     present = [int(label) for label in np.unique(labels)]
     by_name = {name: index for index, name in enumerate(bank.class_names)}
     by_number = {number: index for index, number in enumerate(bank.label_numbers)}
@@ -64,7 +69,7 @@ def match_classes(view: DatasetView, labels: npt.NDArray[np.int64], bank: Genera
 
 
 def unmatched_classes(
-    view: DatasetView, labels: npt.NDArray[np.int64], matched: list[MatchedClass], bank: GeneratorBank
+    view: View, labels: npt.NDArray[np.int64], matched: list[MatchedClass], bank: GeneratorBank
 ) -> str | None:
     """A warning where the bank does not know some classes of the dataset."""
     known = {cls.label for cls in matched}
@@ -77,7 +82,7 @@ def unmatched_classes(
     )
 
 
-def strange_images(view: DatasetView, matched: list[MatchedClass], bank: GeneratorBank) -> str | None:
+def strange_images(view: View, matched: list[MatchedClass], bank: GeneratorBank) -> str | None:
     """A warning where the bank was not fitted on the dataset's images, or some all but equal images it held back.
 
     Up to 2000 images, evenly spaced, are looked at.
@@ -123,7 +128,7 @@ def strange_images(view: DatasetView, matched: list[MatchedClass], bank: Generat
     return "; and ".join(said) or None
 
 
-def larger_images(view: DatasetView, bank: GeneratorBank) -> str | None:
+def larger_images(view: View, bank: GeneratorBank) -> str | None:
     """A warning where real images are much larger than the bank's."""
     shorter = sorted(min(view.image_size(index)) for index in with_size(view, _evenly(len(view), MOST_SIZES)))
     if not shorter:
@@ -137,7 +142,7 @@ def larger_images(view: DatasetView, bank: GeneratorBank) -> str | None:
     )
 
 
-def with_size(view: DatasetView, indices: Iterable[int]) -> list[int]:
+def with_size(view: View, indices: Iterable[int]) -> list[int]:
     """Those of the images whose size can be told; the view remembers it, so that no worker has to look again."""
     found = []
     for index in indices:

@@ -6,18 +6,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ganaug.output import written_beside
 
-__all__ = ["Panel", "as_picture", "draw_curves", "draw_grid", "save_picture"]
+__all__ = ["Panel", "as_picture", "draw_curves", "draw_grid", "map_colours", "save_picture"]
 
 Panel = tuple[str, Mapping[str, Tensor]]
 """A heading, and for each row's name its images NCHW uint8."""
 
 _INK, _PAPER, _FAINT = (28, 30, 34), (255, 255, 255), (110, 115, 122)
 _GAP = 12
+_WHEEL = (
+    (120, 120, 120),
+    (240, 228, 66),
+    (86, 180, 233),
+    (230, 159, 0),
+    (0, 158, 115),
+    (213, 94, 0),
+    (204, 121, 167),
+    (0, 114, 178),
+)  # told apart by the colour-blind (Okabe & Ito)
 
 
 def draw_grid(panels: Sequence[Panel], *, columns: int = 8, least: int = 64) -> Image.Image:
@@ -78,6 +89,14 @@ def draw_curves(
     canvas.draw()  # type: ignore[no-untyped-call]
     drawn = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     return Image.fromarray(drawn).convert("RGB")
+
+
+def map_colours(maps: Tensor) -> Tensor:
+    """(N, 3, H, W) uint8 of label maps (N, H, W) uint8: a colour for each class, black for class 0, grey for none."""
+    wheel = torch.tensor(_WHEEL, dtype=torch.uint8)
+    colours = wheel[torch.arange(256) % len(wheel)]
+    colours[0], colours[255] = 0, 128
+    return colours[maps.long()].permute(0, 3, 1, 2)
 
 
 def as_picture(image: Tensor) -> Image.Image:

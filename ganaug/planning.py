@@ -18,10 +18,12 @@ from ganaug.bank import GeneratorBank
 from ganaug.basing import as_base, check_base, recipe_of_base, refuse_held_back
 from ganaug.data import DatasetView, LabelledImages, read_unlabelled, usable_rows
 from ganaug.data.folders import list_images
+from ganaug.data.masks import MaskedImages
 from ganaug.errors import DataError, RecipeError, TrainingError
 from ganaug.gan.loop import seconds_per_step
 from ganaug.gan.networks import NetworkShape
 from ganaug.gan.processes import Processes
+from ganaug.gan.training import Shape
 from ganaug.launching import Devices, Ranks, resolve_ranks
 from ganaug.recipe import Recipe, budget_steps, load_recipe
 from ganaug.run_folder import RunFolder
@@ -165,6 +167,8 @@ def _without_budget(
         resolved = load_recipe(recipe).replace(changes)
     else:
         resolved = load_recipe(recipe).replace(changes)
+    if resolved.task == "segment" and (unlabelled is not None or base is not None):
+        raise RecipeError("unlabelled, base and into do not go with task segment; leave them out")
     ranks.check_batch(resolved.gan.batch)
     data = _read(dataset, resolved, classes, raw, on_bad)
     ranks.check_images(len(data))
@@ -182,7 +186,9 @@ def _check_start(plan: Plan) -> None:
     for name in plan.data.class_names if plan.into is not None else ():
         if name in plan.base.class_names:
             raise DataError(f"class {name!r} is in the bank already; name the new classes alone (--classes)")
-    check_base(plan.base, plan.recipe, get_task(plan.recipe.task).shape(plan.data, plan.recipe))
+    shape = get_task(plan.recipe.task).shape(plan.data, plan.recipe)
+    assert isinstance(shape, NetworkShape), "a recipe for label maps has no base"
+    check_base(plan.base, plan.recipe, shape)
     others = plan.unlabelled.fingerprints if plan.unlabelled is not None else ()
     refuse_held_back(plan.base, (*plan.data.fingerprints, *others), ())
 
@@ -245,8 +251,10 @@ def _read(dataset: Any, recipe: Recipe, classes: Sequence[str] | None, raw: Any,
             raise DataError(f"images are {side} px and the recipe is for {recipe.resolution}; read them at that size")
         if classes is not None and tuple(classes) != data.class_names:
             raise DataError(f"images are of the classes {', '.join(data.class_names)}; leave classes out")
+        if isinstance(data, MaskedImages) != (recipe.task == "segment"):
+            raise DataError(f"the images do not go with a recipe of task {recipe.task}; read them with its own task")
         for name, count in zip(data.class_names, data.counts(), strict=True):
-            if count < 2:
+            if count < 2 and recipe.task == "classify":
                 raise DataError(f"class {name!r} has {_several(count, 'image', 'images')}; wanted at least 2")
     else:
         chosen = classes if classes is not None else recipe.data.classes
@@ -262,15 +270,16 @@ def _with_kimg(plan: Plan) -> Plan:
     """The plan with the kimg that its minutes are good for, and the minutes that its steps alone will take."""
     recipe, data = plan.recipe, plan.data
     assert recipe.minutes is not None
-    shape = get_task(recipe.task).shape(data, recipe)
-    seconds = plan.ranks.run(_probe, recipe, shape, data.images, data.labels)
+    task = get_task(recipe.task)
+    shape = task.shape(data, recipe)
+    seconds = plan.ranks.run(_probe, recipe, shape, data.images, task.conditions(data))
     steps = max(1, int(_STEPPING * recipe.minutes * 60 / seconds))
     kimg = min(steps * recipe.gan.batch / 1000, 1e6)
     return dataclasses.replace(plan, recipe=recipe.replace({"kimg": kimg}), minutes=steps * seconds / 60)
 
 
 def _probe(
-    processes: Processes, device: torch.device, recipe: Recipe, shape: NetworkShape, images: Tensor, labels: Tensor
+    processes: Processes, device: torch.device, recipe: Recipe, shape: Shape, images: Tensor, labels: Tensor
 ) -> float:
     with enough_memory(recipe):
         return seconds_per_step(recipe, shape, get_task(recipe.task).build_training, device, images, labels, processes)

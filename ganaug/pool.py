@@ -40,6 +40,8 @@ Indices = Union[Sequence[int], npt.NDArray[np.int64]]
 class SamplePool:
     """A finished pool. `pool[class_index, j]` is sample j of a class, HWC uint8; pickles as its path.
 
+    Of label maps there are samples of one class, 0, and the last channel of each is its map.
+
     Args:
         folder: that of the pool itself.
 
@@ -103,7 +105,7 @@ class SamplePool:
             "class_names": list(bank.class_names),
             "seed": int(seed),
             "counts": {str(index): count for index, count in wanted.items()},
-            "shape": [sum(wanted.values()), bank.resolution, bank.resolution, bank.channels],
+            "shape": [sum(wanted.values()), bank.resolution, bank.resolution, bank.planes],
         }
         indices = {index: np.arange(count) for index, count in wanted.items()}
         if chosen is not None:

@@ -56,6 +56,18 @@ class Data(_Section):
     colour: Literal["auto", "grey", "rgb"] = Field(
         "auto", description="channels of the generated images; auto: grey if every image is grey"
     )
+    table: dict[str, int | str] | None = Field(
+        None,
+        description="what a mask's numbers or colours mean, as {sky: 0, cell: 1} or {sky: '#0000ff', cell: '#ff0000'}; "
+        "null: what a table among the files says, else the numbers that the masks hold",
+    )
+    ignore: int | None = Field(255, ge=0, le=65535, description="number in a mask that says no class; null: none")
+    tile: int | None = Field(
+        None,
+        ge=8,
+        le=65536,
+        description="side in pixels of the overlapping squares that images with masks are cut into; null: each whole",
+    )
     horizontal_flip: bool = Field(
         False,
         description="let the generator learn mirrored images too; leave off where a mirror image is another class or "
@@ -129,6 +141,9 @@ class Gan(_Section):
     lecam: float = Field(0.0, ge=0, description="LeCam regularisation (2104.03310); not with the relativistic loss")
     class_loss: float = Field(
         0.2, ge=0, description="weight of an auxiliary classifier in the discriminator (1610.09585)"
+    )
+    label_mix: float = Field(
+        5.0, ge=0, description="of a segmenting discriminator: weight of its consistency on mixed images (2012.04781)"
     )
     mode_seeking: float = Field(0.0, ge=0, description="weight of the mode-seeking term (1903.05628)")
     augment: tuple[Literal["colour", "translation", "cutout"], ...] = Field(
@@ -318,7 +333,9 @@ class Train(_Section):
 class Recipe(_Section):
     """Everything that decides what a fit does, but for the data and the machine."""
 
-    task: Literal["classify"] = "classify"
+    task: Literal["classify", "segment"] = Field(
+        "classify", description="what a label is: a class for each image, or a map with a class for each pixel"
+    )
     resolution: Literal[16, 32, 64, 128] = Field(32, description="side of the generated images, in pixels")
     base: str | None = Field(None, description="a bank of other classes to start from; null: from nothing")
     generator: Literal["image", "variation"] = Field(
@@ -351,6 +368,17 @@ class Recipe(_Section):
             raise ValueError("a budget is needed; set kimg or minutes")
         if self.per_class and (self.base is not None or self.networks.keep):
             raise ValueError("per_class goes with neither base nor networks.keep; leave one out")
+        if self.task == "segment":
+            if self.per_class:
+                raise ValueError("per_class does not go with task segment: its maps hold all classes; set it to false")
+            if self.reconstruction.share:
+                raise ValueError("reconstruction.share must be 0 with task segment, which plays from the first step")
+            if self.base is not None or self.data.unlabelled is not None or self.networks.keep:
+                raise ValueError("base, data.unlabelled and networks.keep do not go with task segment; leave them out")
+            if self.generator != "image":
+                raise ValueError("generator must be image with task segment")
+            if self.resolution < 32:
+                raise ValueError("resolution must be 32 or more with task segment")
         return self
 
     def replace(self, changes: Mapping[str, Any]) -> Recipe:

@@ -17,6 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from ganaug.data import LabelledImages
+from ganaug.data.masks import MaskedImages
 from ganaug.errors import DataError, OutputError
 from ganaug.gan.monitor import Event, Snapshot
 from ganaug.output import MARK, check_folder, make_folder, write_text
@@ -202,7 +203,10 @@ def _told(data: LabelledImages, unlabelled: LabelledImages | None) -> dict[str, 
 
 
 def _digest(data: LabelledImages) -> str:
-    return hashlib.sha256(json.dumps([data.fingerprints, data.labels.tolist()]).encode()).hexdigest()[:32]
+    digest = hashlib.sha256(json.dumps([data.fingerprints, data.labels.tolist()]).encode())
+    if isinstance(data, MaskedImages):
+        digest.update(data.maps.numpy().tobytes())
+    return digest.hexdigest()[:32]
 
 
 def _log(history: Sequence[Snapshot], events: Sequence[Event]) -> str:

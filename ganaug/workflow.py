@@ -12,12 +12,14 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from ganaug.adapters import torchvision as torchvision_adapter
 from ganaug.bank import GeneratorBank
 from ganaug.data import LabelledImages, choose_classes, read_unlabelled, safe_stem, without_copies
 from ganaug.data.folders import list_images
-from ganaug.errors import BankError, LeakError, OutputError
+from ganaug.data.masks import MaskedImages
+from ganaug.errors import BankError, LeakError, OutputError, RecipeError
 from ganaug.evidence.comparison import Comparison, compare
 from ganaug.evidence.parts import hold_back, read
 from ganaug.evidence.report import report
@@ -26,7 +28,7 @@ from ganaug.fitting import fit
 from ganaug.gan.device import resolve_device
 from ganaug.measures import nearest_images
 from ganaug.output import check_file, check_folder, check_writable, make_folder, write_text
-from ganaug.pictures import Panel, as_picture, draw_grid, save_picture
+from ganaug.pictures import Panel, as_picture, draw_grid, map_colours, save_picture
 from ganaug.planning import OnBad
 from ganaug.recipe import Compare, Recipe, load_recipe
 from ganaug.run_folder import keep_result
@@ -36,6 +38,7 @@ __all__ = ["RunResult", "bank_path", "check_bank_path", "preview", "run", "sampl
 
 Say = Callable[[str], None]
 _CHUNK = 256  # samples in memory at a time
+_MAPS = 6  # rows of a preview of label maps, and noises of each
 
 
 def sample_to_folder(
@@ -54,6 +57,7 @@ def sample_to_folder(
         DataError: a class is not in the bank, or is named twice.
         BankError: `num` or `seed` is out of range.
     """
+    bank.check_task("classify", "class folders", "sample_masks writes its pairs")
     names = choose_classes(bank.class_names, classes)
     check_folder(Path(out), exist_ok=exist_ok)
     if num < 1:
@@ -86,8 +90,11 @@ def preview(
 ) -> Image.Image:
     """A labelled grid: synthetic images, and with `data` (the training images) the nearest of them to each, and others.
 
-    `data` is whatever `fit` takes; a copy shows itself as a synthetic image that equals its nearest real one.
+    `data` is whatever `fit` takes; a copy shows itself as a synthetic image that equals its nearest real one. Of a bank
+    for segmentation: new label maps and their images, and one map under six noises; with `data` real maps and images.
     """
+    if bank.task == "segment":
+        return _preview_maps(bank, data, seed, on_bad)
     names = choose_classes(bank.class_names, classes)
     synthetic = {name: bank.sample(name, columns, seed=seed) for name in names}
     panels: list[Panel] = [("synthetic", synthetic)]
@@ -98,6 +105,26 @@ def preview(
         others = {name: images[:columns] for name, images in by_class.items()}
         panels += [("nearest training image to each", nearest), ("real", others)]
     return draw_grid(panels, columns=columns)
+
+
+def _preview_maps(bank: GeneratorBank, data: Any, seed: int, on_bad: OnBad) -> Image.Image:
+    """Pairs, and maps under several noises: six rows."""
+    images, maps = bank.sample_pairs(_MAPS, seed=seed)
+    rows = [str(number) for number in range(1, _MAPS + 1)]
+    panels: list[Panel] = [("new map", _each(rows, map_colours(maps))), ("synthetic", _each(rows, images))]
+    if data is not None:
+        real = get_task(bank.task).read(data, bank.recipe, on_bad=on_bad, least=_MAPS)
+        assert isinstance(real, MaskedImages), "read by the task"
+        chosen = torch.arange(_MAPS) * len(real) // _MAPS
+        maps = real.maps[chosen]
+        panels += [("real map", _each(rows, map_colours(maps))), ("real", _each(rows, real.images[chosen]))]
+    painted = bank.paint(maps.repeat(_MAPS, 1, 1), seed=seed).unflatten(0, (_MAPS, _MAPS))
+    panels.append(("one map, six noises", {row: painted[:, place] for place, row in enumerate(rows)}))
+    return draw_grid(panels, columns=_MAPS)
+
+
+def _each(rows: Sequence[str], images: Tensor) -> dict[str, Tensor]:
+    return {row: images[place : place + 1] for place, row in enumerate(rows)}
 
 
 @dataclass(frozen=True)
@@ -135,6 +162,8 @@ def run(
         say: where lines of progress go.
     """
     resolved, where = load_recipe(recipe), resolve_device(device)
+    if resolved.task != "classify":
+        raise RecipeError(f"a recipe of task {resolved.task} cannot be run as a whole; fit it with: ganaug fit")
     folder, source = Path(out), Path(data if data is not None else resolved.data.path or ".")
     chosen = classes if classes is not None else resolved.data.classes
     check_folder(folder, exist_ok=exist_ok, apart_from=source)

@@ -14,7 +14,7 @@ from ganaug.errors import DataError
 __all__ = ["as_label", "item_keys", "join_item", "label_like", "map_image", "split_item"]
 
 IMAGE_KEYS = ("image", "pixel_values", "img", "images")
-LABEL_KEYS = ("label", "labels", "target", "fine_label", "class")
+LABEL_KEYS = ("label", "labels", "target", "fine_label", "class", "mask", "masks", "segmentation_mask")
 _WANTED = "wanted (image, label), or a dict with 'image' and 'label'"
 
 

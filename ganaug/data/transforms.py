@@ -24,7 +24,7 @@ class Stage(NamedTuple):
     """One transform that a dataset applies: the attribute that holds it, and what it is called with."""
 
     attribute: str
-    takes: Literal["image", "label", "both", "item", "named"]
+    takes: Literal["image", "label", "both", "item", "named", "named_mask"]
 
 
 class Unchanged:
@@ -96,9 +96,13 @@ def _stages_of(dataset: Any, active: Sequence[str], index: int) -> list[Stage] |
 
 def _takes(
     args: tuple[Any, ...], named: dict[str, Any], item: Any, image: Any, label: Any
-) -> Literal["image", "label", "both", "item", "named"] | None:
+) -> Literal["image", "label", "both", "item", "named", "named_mask"] | None:
     if named:
-        return "named" if not args and list(named) == ["image"] and named["image"] is image else None
+        if args or named.get("image") is not image:
+            return None
+        if set(named) == {"image", "mask"} and named["mask"] is label:
+            return "named_mask"
+        return "named" if len(named) == 1 else None
     if len(args) == 2:
         return "both" if args[0] is image and _same_label(args[1], label) else None
     if len(args) != 1:
@@ -134,6 +138,9 @@ def apply_stages(dataset: Any, stages: list[Stage], item: Any) -> Any:
             label = transform(label)
         elif stage.takes == "named":
             image = transform(image=image)["image"]
+        elif stage.takes == "named_mask":
+            made = transform(image=image, mask=label)
+            image, label = made["image"], made["mask"]
         else:
             image, label = _pair(transform(image, label))
         item = join_item(item, image, label)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ganaug.data.forms import form_of, in_form, same_kind
 from ganaug.data.hugging_face import HuggingFaceSource, is_hugging_face
+from ganaug.data.images import from_square
 from ganaug.data.items import as_label, item_keys, join_item, label_like, map_image, split_item
 from ganaug.data.sources import (
     ConcatSource,
@@ -113,14 +114,17 @@ class DatasetView:
             return [self._finished(item) for item in fetch(list(indices))]
         return [self.real(index) for index in indices]
 
-    def compose(self, image: Any, label: int, like: int) -> Any:
+    def compose(self, image: Any, label: int, like: int, fit: str | None = None) -> Any:
         """The item that the dataset would have yielded, had its raw image `like` been this one, with this label.
 
         Args:
             image: PIL (RGB or L), or HWC uint8; brought to the kind, mode and size of raw image `like`.
             label: class number, before any target transform.
             like: index of the item whose place it takes.
+            fit: how the image became square, which is undone; none where it did not.
         """
+        if fit is not None:
+            image = from_square(image, self.image_size(like), fit)
         raw = in_form(image, self._source.form(like))
         if self._like is None:
             return self._finished(self._source.compose(raw, label, like))

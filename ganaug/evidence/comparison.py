@@ -121,6 +121,7 @@ def compare(
     judged, source = (bank, data) if of is None else (of, bank)
     _check_form(trainer, source, judged, classes)
     judged = judged if isinstance(judged, GeneratorBank) else GeneratorBank.load(judged)
+    judged.check_task("classify", "a comparison", "train with and without its pairs by GanAugmented")
     wanted = _settings(judged, given, one_split=val is not None or test is not None)
     with CellBar(shown=progress) as bar:
         where = None if folder is None else Path(folder)

@@ -29,7 +29,7 @@ from ganaug.gan.seeding import SharedGenerator, drawn
 from ganaug.gan.start import Start
 from ganaug.recipe import Recipe
 
-__all__ = ["Game"]
+__all__ = ["Game", "adam", "cooled", "gradient_size", "set_rate"]
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class Game(ABC, Generic[Made]):
         if self.start is not None:
             self.start.give(self.generator, self.discriminator, self.encoder)
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
-        self.generator_optimizer = _adam(self.generator, recipe.gan.generator_lr)
-        self.discriminator_optimizer = _adam(self.discriminator, recipe.gan.discriminator_lr)
-        self.encoder_optimizer = _adam(self.encoder, recipe.gan.reconstruction_lr)
+        self.generator_optimizer = adam(self.generator, recipe.gan.generator_lr)
+        self.discriminator_optimizer = adam(self.discriminator, recipe.gan.discriminator_lr)
+        self.encoder_optimizer = adam(self.encoder, recipe.gan.reconstruction_lr)
         self.logit_averages = torch.zeros(2, device=device)  # of real and of synthetic, for LeCam
         self.random.processes = self.processes
         if self.processes.size > 1:
@@ -153,7 +153,7 @@ class Game(ABC, Generic[Made]):
         else:
             logged = self._play(real, labels, slots, progress)
         if self.steps % self.recipe.gan.penalty_every == 0:
-            logged["gradient"] = _gradient_size(self.generator)
+            logged["gradient"] = gradient_size(self.generator)
         # Short fits need a young average: the decay grows with the steps taken, up to the recipe's.
         update_average(self.average, self.generator, min(self.recipe.gan.ema, (1 + self.steps) / (10 + self.steps)))
         self.steps += 1
@@ -163,9 +163,9 @@ class Game(ABC, Generic[Made]):
         return logged
 
     def _reconstruct(self, real: Tensor, labels: Tensor, slots: Tensor, phase: float) -> dict[str, Tensor]:
-        rate = self.recipe.gan.reconstruction_lr * self.ease * _cooled(phase)
-        _set_rate(self.generator_optimizer, rate)
-        _set_rate(self.encoder_optimizer, rate)
+        rate = self.recipe.gan.reconstruction_lr * self.ease * cooled(phase)
+        set_rate(self.generator_optimizer, rate)
+        set_rate(self.encoder_optimizer, rate)
         with self._autocast():
             mean, log_variance = self.encoder(real, labels)
             rebuilt = self._decoded(self._drawn(mean, log_variance), real, labels, 1.0)
@@ -178,10 +178,10 @@ class Game(ABC, Generic[Made]):
     def _play(self, real: Tensor, labels: Tensor, slots: Tensor, progress: float) -> dict[str, Tensor]:
         gan = self.recipe.gan
         share = self.recipe.reconstruction.share
-        cooled = self.ease * _cooled((progress - share) / (1 - share))
-        _set_rate(self.generator_optimizer, gan.generator_lr * cooled)
-        _set_rate(self.discriminator_optimizer, gan.discriminator_lr * cooled)
-        _set_rate(self.encoder_optimizer, gan.generator_lr * cooled)
+        cooled = self.ease * cooled((progress - share) / (1 - share))
+        set_rate(self.generator_optimizer, gan.generator_lr * cooled)
+        set_rate(self.discriminator_optimizer, gan.discriminator_lr * cooled)
+        set_rate(self.encoder_optimizer, gan.generator_lr * cooled)
         fakes = self._fakes(real, labels, slots, _ramp(progress, *gan.class_ramp))
         logged = self._discriminate(real, labels, fakes)
         return logged | self._generate(real, labels, fakes)
@@ -299,23 +299,23 @@ class Game(ABC, Generic[Made]):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
 
 
-def _adam(network: nn.Module, rate: float) -> Adam:
+def adam(network: nn.Module, rate: float) -> Adam:
     return Adam(network.parameters(), lr=rate, betas=(0.0, 0.99), fused=True)
 
 
-def _set_rate(optimizer: Adam, rate: float) -> None:
+def set_rate(optimizer: Adam, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
-def _gradient_size(network: nn.Module) -> Tensor:
+def gradient_size(network: nn.Module) -> Tensor:
     """Euclidean norm of all gradients, ()."""
     gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
     size: Tensor = torch.stack(torch._foreach_norm(gradients)).norm()
     return size
 
 
-def _cooled(phase: float) -> float:
+def cooled(phase: float) -> float:
     """Factor of the learning rates at `phase` in [0, 1] of a part of the fit: a quarter cosine from 1 to a tenth."""
     return 0.1 + 0.9 * math.cos(math.pi / 2 * phase)
 

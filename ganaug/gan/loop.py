@@ -18,11 +18,10 @@ from ganaug.gan.checkpoint import below, read_checkpoint, restore_trainer, train
 from ganaug.gan.interruption import Interrupted, Interruption
 from ganaug.gan.memory import freed_memory_kept
 from ganaug.gan.monitor import Event, Monitor, Snapshot, Trouble, is_good
-from ganaug.gan.networks import NetworkShape
 from ganaug.gan.precision import half_pays
 from ganaug.gan.processes import Processes
 from ganaug.gan.seeding import seeded
-from ganaug.gan.training import Batches, BuildTraining, Training
+from ganaug.gan.training import Batches, BuildTraining, Shape, Training
 from ganaug.recipe import Recipe, budget_steps
 
 __all__ = ["Fit", "Snapshot", "seconds_per_step"]
@@ -38,9 +37,9 @@ class Fit:
     images: Tensor
     """(N, C, H, W) uint8."""
     labels: Tensor
-    """(N,) int64."""
+    """(N, ...), what the task tells the generator of each image: its class, or its label map."""
     recipe: Recipe
-    shape: NetworkShape
+    shape: Shape
     build: BuildTraining
     device: torch.device
     kimg: float
@@ -254,7 +253,7 @@ class Fit:
 @freed_memory_kept()
 def seconds_per_step(
     recipe: Recipe,
-    shape: NetworkShape,
+    shape: Shape,
     build: BuildTraining,
     device: torch.device,
     images: Tensor,

@@ -13,12 +13,22 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ganaug.gan.networks import NetworkShape
 from ganaug.gan.processes import Processes
 from ganaug.gan.seeding import SharedGenerator
 from ganaug.recipe import Recipe
 
-__all__ = ["Batches", "BuildTraining", "Training"]
+__all__ = ["Batches", "BuildTraining", "Shape", "Training"]
+
+
+class Shape(Protocol):
+    """All that is needed to build the networks of one fit; kept in the bank."""
+
+    @property
+    def latent_dim(self) -> int:
+        """Numbers of noise a sample is made from."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able mapping, with "resolution", "image_channels", "classes" and "latent_dim" among its keys."""
 
 
 class Batches(Protocol):
@@ -63,7 +73,7 @@ class Training(Protocol):
         """What samples are drawn from: (noise (N, latent_dim), condition) to images NCHW in [-1, 1]; uses "average"."""
 
     def take(self, images: Tensor, labels: Tensor, random: torch.Generator) -> Batches:
-        """Look at all training images, (N, C, H, W) uint8 with their labels, before the first step.
+        """Look at all training images, (N, C, H, W) uint8, before the first step; `labels` are the task's conditions.
 
         Returns:
             The batches to train on, drawn on `random`.
@@ -83,6 +93,6 @@ class BuildTraining(Protocol):
     """Makes an untrained trainer; weights are drawn on the global random state."""
 
     def __call__(
-        self, recipe: Recipe, shape: NetworkShape, device: torch.device, half: bool, *, processes: Processes
+        self, recipe: Recipe, shape: Any, device: torch.device, half: bool, *, processes: Processes
     ) -> Training:
-        """On `device`, computing in bfloat16 where `half`."""
+        """On `device`, of networks of the task's `shape`, computing in bfloat16 where `half`."""

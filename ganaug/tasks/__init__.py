@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Union
+
 from ganaug.errors import BankError
 from ganaug.tasks.classify import ClassifyTask
+from ganaug.tasks.segment import SegmentTask
 
-__all__ = ["ClassifyTask", "get_task"]
+__all__ = ["ClassifyTask", "SegmentTask", "Task", "get_task"]
 
-_TASKS = {task.name: task for task in (ClassifyTask(),)}
+Task = Union[ClassifyTask, SegmentTask]
+
+_TASKS: dict[str, Task] = {task.name: task for task in (ClassifyTask(), SegmentTask())}
 
 
-def get_task(name: str) -> ClassifyTask:
+def get_task(name: str) -> Task:
     """The task of that name, as a recipe or a bank says it."""
     if name not in _TASKS:
         raise BankError(f"this ganaug knows no task {name!r}, only {', '.join(_TASKS)}; upgrade ganaug")

@@ -112,6 +112,25 @@ class ClassifyTask:
         made.hold(images, labels)
         return made
 
-    def view(self, dataset: Any, *, raw: Any = None, transform: Any = None) -> DatasetView:
+    def groups(self, data: LabelledImages) -> tuple[str, ...]:
+        """Names of what `data.labels` number."""
+        return data.class_names
+
+    def conditions(self, data: LabelledImages) -> Tensor:
+        """What a generator is told of each image."""
+        return data.labels
+
+    def planes(self, image_channels: int) -> int:
+        """Channels of raw output."""
+        return image_channels
+
+    def run(self, generator: nn.Module, noise: Tensor, labels: Tensor) -> Tensor:
+        """Raw output (N, planes, H, W) in [-1, 1]."""
+        images: Tensor = generator(noise, labels)
+        return images
+
+    def view(
+        self, dataset: Any, recipe: Recipe, numbers: Sequence[int], *, raw: Any = None, transform: Any = None
+    ) -> DatasetView:
         """The user's dataset read below its transform, and samples put into the form of its items."""
         return DatasetView(dataset, raw=raw, transform=transform)

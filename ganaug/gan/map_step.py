@@ -1,0 +1,207 @@
+"""One step of training on images with label maps: the game of a generator against a discriminator that segments."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from ganaug.gan import losses, semantic
+from ganaug.gan.augment import augment, mirror_half
+from ganaug.gan.average import update_average
+from ganaug.gan.game import adam, cooled, gradient_size, set_rate
+from ganaug.gan.map_batches import MapBatch, MapBatches
+from ganaug.gan.processes import Processes
+from ganaug.gan.seeding import SharedGenerator, drawn
+from ganaug.gan.spade import MapGenerator, MapShape, SegmentingDiscriminator, StyleEncoder, one_hot
+from ganaug.recipe import Recipe
+
+__all__ = ["MapTrainer"]
+
+
+@dataclass(frozen=True)
+class _Fakes:
+    """Synthetic images of one step, in pairs: rows i and i + N/2 show the map of real image i.
+
+    The first of each pair is to look as that image does, the second as any.
+    """
+
+    images: Tensor
+    classes: Tensor
+    kl: Tensor
+
+
+@dataclass
+class MapTrainer:
+    """The networks of one fit, their optimisers, and the step that trains them (OASIS, 2012.04781)."""
+
+    recipe: Recipe
+    shape: MapShape
+    device: torch.device
+    half: bool = False
+    random: SharedGenerator = field(default_factory=SharedGenerator)
+    steps: int = 0
+    processes: Processes = field(default_factory=Processes)
+    ease: float = 1.0
+    """Factor of all learning rates."""
+    hold: float = 1.0
+    """Factor of what holds the game back: the consistency of the discriminator."""
+    strength: float = 1.0
+    """Of augmentation, as in `augment`."""
+
+    def __post_init__(self) -> None:
+        self.generator = MapGenerator(self.shape).to(self.device).to(memory_format=torch.channels_last)
+        self.discriminator = SegmentingDiscriminator(self.shape).to(self.device).to(memory_format=torch.channels_last)
+        self.encoder = StyleEncoder(self.shape).to(self.device).to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
+        self.generator_optimizer = adam(self.generator, self.recipe.gan.generator_lr)
+        self.discriminator_optimizer = adam(self.discriminator, self.recipe.gan.discriminator_lr)
+        self.encoder_optimizer = adam(self.encoder, self.recipe.gan.generator_lr)
+        self.random.processes = self.processes
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """See `Training`."""
+        return {
+            "generator": self.generator, "discriminator": self.discriminator, "encoder": self.encoder,
+            "average": self.average,
+        }  # fmt: skip
+
+    @property
+    def optimizers(self) -> dict[str, Adam]:
+        """See `Training`."""
+        return {
+            "generator_optimizer": self.generator_optimizer, "discriminator_optimizer": self.discriminator_optimizer,
+            "encoder_optimizer": self.encoder_optimizer,
+        }  # fmt: skip
+
+    @property
+    def running(self) -> dict[str, Tensor]:
+        """See `Training`."""
+        return {}
+
+    @property
+    def sampler(self) -> MapGenerator:
+        """See `Training`."""
+        return self.average
+
+    def take(self, images: Tensor, labels: Tensor, random: torch.Generator) -> MapBatches:
+        """See `Training`; `labels` are the label maps (N, H, W) uint8."""
+        batches = MapBatches(images, labels, batch=self.recipe.gan.batch, kept=self.shape.maps, random=random)
+        for generator in (self.generator, self.average):
+            generator.maps.copy_(labels[batches.kept])
+        return batches
+
+    def settle(self, random: torch.Generator) -> None:
+        """See `Training`: codes are not averaged, each is the latest."""
+        for name in ("codes", "code_spread"):
+            getattr(self.average, name).copy_(getattr(self.generator, name))
+
+    def step(self, batch: MapBatch, progress: float) -> dict[str, Tensor]:
+        """See `Training`."""
+        gan = self.recipe.gan
+        real = self.processes.mine(batch.images).to(self.device, torch.float32).div(127.5).sub(1)
+        classes = one_hot(self.processes.mine(batch.maps).to(self.device), self.shape.classes)
+        rows = self.processes.mine(batch.rows).to(self.device)
+        if self.recipe.data.horizontal_flip:
+            both = mirror_half(torch.cat([real, classes], dim=1), self.random)
+            real, classes = both.split([real.shape[1], classes.shape[1]], dim=1)
+        cooled = self.ease * cooled(progress)
+        set_rate(self.generator_optimizer, gan.generator_lr * cooled)
+        set_rate(self.discriminator_optimizer, gan.discriminator_lr * cooled)
+        set_rate(self.encoder_optimizer, gan.generator_lr * cooled)
+        weights = semantic.class_weights(self.processes.mean(classes.sum((0, 2, 3))))
+        fakes = self._fakes(real, classes, rows)
+        logged = self._discriminate(real, classes, fakes, weights)
+        logged |= self._generate(real, fakes, weights)
+        update_average(self.average, self.generator, min(gan.ema, (1 + self.steps) / (10 + self.steps)))
+        self.steps += 1
+        if self.processes.size > 1:
+            means = self.processes.mean(torch.stack([value.float() for value in logged.values()]))
+            logged = dict(zip(logged, means, strict=True))
+        return logged
+
+    def _fakes(self, real: Tensor, classes: Tensor, rows: Tensor) -> _Fakes:
+        pairs = len(classes) // 2
+        shown = classes[:pairs].repeat(2, 1, 1, 1)
+        latent, style = self.shape.latent_dim, self.shape.style_dim
+        noise = drawn(lambda count: torch.randn(count, latent, generator=self.random), 2 * pairs, self.random)
+        noise = noise.to(self.device)
+        with self._autocast():
+            mean, log_variance = self.encoder(real[:pairs])
+            self.generator.remember(*map(self.processes.rows, (rows[:pairs], mean, log_variance)))
+            own = mean + (0.5 * log_variance).exp() * noise[:pairs, :style]
+            placed = torch.cat([own, noise[:pairs, style:]], dim=1)
+            placed = torch.cat([placed, self.generator.place(noise[pairs:], rows[:pairs])])
+            images = self.generator.paint(placed, shown)
+        return _Fakes(images, shown, losses.kl_divergence(mean, log_variance))
+
+    def _discriminate(self, real: Tensor, classes: Tensor, fakes: _Fakes, weights: Tensor) -> dict[str, Tensor]:
+        pairs = len(fakes.images) // 2
+        real, classes = real[: 2 * pairs], classes[: 2 * pairs]
+        (real, fake), (classes, fake_classes) = self._shown([real, fakes.images.detach()], [classes, fakes.classes])
+        # Real and synthetic images of the first half show the same maps, moved alike: those can be mixed.
+        from_real = self._from_real(classes[:pairs])
+        mixed = semantic.label_mix(real[:pairs], fake[:pairs], from_real)
+        with self._autocast():
+            logits = self.discriminator(torch.cat([real, fake, mixed]))
+        real_logits, fake_logits, mixed_logits = logits.split([2 * pairs, 2 * pairs, pairs])
+        loss = semantic.class_error(real_logits, classes, weights)
+        loss = loss + semantic.synthetic_error(fake_logits, fake_classes)
+        apart = semantic.mix_inconsistency(mixed_logits, real_logits[:pairs], fake_logits[:pairs], from_real)
+        loss = loss + self.hold * self.recipe.gan.label_mix * apart
+        self._descend(loss, self.discriminator_optimizer)
+        return {
+            "discriminator": loss.detach(),
+            "real_sign": semantic.realness(real_logits.detach()).sign().mean(),
+            "fake_sign": semantic.realness(fake_logits.detach()).sign().mean(),
+        }
+
+    def _generate(self, real: Tensor, fakes: _Fakes, weights: Tensor) -> dict[str, Tensor]:
+        (fake,), (classes,) = self._shown([fakes.images], [fakes.classes])
+        self.discriminator.requires_grad_(False)
+        with self._autocast():
+            logits = self.discriminator(fake)
+        self.discriminator.requires_grad_(True)
+        loss = adversarial = semantic.class_error(logits, classes, weights)
+        pairs, kept = len(real) // 2, self.recipe.reconstruction
+        error = losses.reconstruction(fakes.images[:pairs], real[:pairs])
+        loss = loss + self.hold * kept.weight * (error + kept.kl * fakes.kl) / real[0].numel()
+        self._descend(loss, self.generator_optimizer, self.encoder_optimizer)
+        return {
+            "generator": adversarial.detach(),
+            "gradient": gradient_size(self.generator),
+            "reconstruction": error.detach(),
+            "kl": fakes.kl.detach(),
+        }
+
+    def _shown(self, images: list[Tensor], classes: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """What the discriminator is shown of images and their classes: row i of all is moved and cut out alike."""
+        policy = self.recipe.gan.augment
+        colours = [part for part in policy if part == "colour"]
+        places = [part for part in policy if part != "colour"]
+        images = [augment(one, colours, self.random, self.strength) for one in images]
+        widths = [one.shape[1] for one in (*images, *classes)]
+        moved = augment(torch.cat([*images, *classes], dim=1), places, self.random, self.strength).split(widths, dim=1)
+        return list(moved[: len(images)]), list(moved[len(images) :])
+
+    def _from_real(self, classes: Tensor) -> Tensor:
+        """(N, 1, H, W): for each image, each class is taken from the real one or the synthetic one."""
+        count = self.shape.classes
+        real = drawn(lambda rows: torch.rand(rows, count, generator=self.random), len(classes), self.random) < 0.5
+        return (classes * real.to(classes)[:, :, None, None]).sum(1, keepdim=True)
+
+    def _descend(self, loss: Tensor, *optimizers: Adam) -> None:
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.processes.average_gradients(p for optimizer in optimizers for p in optimizer.param_groups[0]["params"])
+        for optimizer in optimizers:
+            optimizer.step()
+
+    def _autocast(self) -> AbstractContextManager[None]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)

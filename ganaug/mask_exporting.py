@@ -1,0 +1,135 @@
+"""Images with masks on disk: samples of a bank, and real and synthetic pairs laid out as the user's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ganaug.bank import GeneratorBank
+from ganaug.data import fingerprint, open_image
+from ganaug.data.class_tables import made_table
+from ganaug.data.mask_files import MaskFiles, list_masks
+from ganaug.data.mask_values import NO_CLASS
+from ganaug.errors import LeakError, RecipeError
+from ganaug.exporting import ExportSummary, Link, Writer, bring_along, built_beside
+from ganaug.output import check_folder
+
+__all__ = ["export_masks", "sample_masks"]
+
+_CHUNK = 256  # pairs in memory at a time
+
+
+def sample_masks(
+    bank: GeneratorBank, out: str | Path, *, num: int = 16, seed: int = 0, exist_ok: bool = False
+) -> list[Path]:
+    """Write `num` synthetic pairs as `OUT/images/ganaug-0-000000.png` and `OUT/masks/...`; returns both folders.
+
+    Masks hold the numbers that the user's own masks have for the classes.
+
+    Raises:
+        OutputError: `out` holds something and `exist_ok` is not given, or cannot be written to.
+        BankError: the bank is not for segmentation, or `num` or `seed` is out of range.
+    """
+    bank.sample_pairs(1, seed=seed, start=num - 1)  # what is wrong shows before anything is written
+    goal = Path(out)
+    check_folder(goal, exist_ok=exist_ok)
+    with built_beside(goal) as building:
+        _draw(bank, num, Path(), Writer(building, "copy"), seed)
+    return [goal / "images", goal / "masks"]
+
+
+def export_masks(
+    bank: GeneratorBank,
+    data: str | Path,
+    out: str | Path,
+    *,
+    ratio: float = 0.5,
+    seed: int = 0,
+    link: Link = "auto",
+    exist_ok: bool = False,
+) -> ExportSummary:
+    """Write the pairs of `data` with synthetic ones beside them, and `ganaug.csv`, which says which is which.
+
+    Images go to `images/` and masks to `masks/`, under one stem. Where `data` has a `train` folder, so has `out`, and
+    validation and test folders are brought along as they are. Masks in colours, and those of a COCO file, become
+    numbers. Synthetic pairs have the bank's resolution.
+
+    Args:
+        bank: where synthetic pairs come from.
+        data: images with masks, as `fit` reads them; not changed.
+        out: the folder to make.
+        ratio: synthetic pairs for each real one, 0 to 1000.
+        seed: of the samples.
+        link: how real files get there, as for `export`.
+        exist_ok: write into `out` though it holds something.
+
+    Raises:
+        OutputError: `out` holds something, overlaps the data, or cannot be written.
+        DataError: the data cannot be read.
+        LeakError: an image was held back from the bank's fit.
+        RecipeError: the ratio is out of range.
+        BankError: the bank is not for segmentation.
+    """
+    bank.check_task("segment", "an export of masks", "leave --format out")
+    if not (math.isfinite(ratio) and 0 <= ratio <= 1000):
+        raise RecipeError(f"ratio is {ratio}; wanted synthetic pairs for each real one, 0 to 1000")
+    said = bank.recipe.data.table
+    files = list_masks(data, None if said is None else made_table(said))
+    held = set(bank.manifest.held_back_fingerprints)
+    if held and (shared := sum(fingerprint(open_image(path)) in held for path in files.images)):
+        raise LeakError(f"{shared} of the images were held back from the bank's fit; give the training images alone")
+    goal = Path(out).expanduser().resolve()
+    check_folder(goal, exist_ok=exist_ok, apart_from=Path(data))
+    part = Path("train") if files.root.name == "train" and files.root != Path(data) else Path()
+    with built_beside(goal) as building:
+        writer = Writer(building, link)
+        _place_real(files, part, writer)
+        count = round(ratio * len(files))
+        _draw(bank, count, part, writer, seed)
+        apart = bring_along(files.root.parent, writer) if part.name else {}
+        writer.write_list()
+    return ExportSummary(goal, len(files), count, apart)
+
+
+def _place_real(files: MaskFiles, part: Path, writer: Writer) -> None:
+    as_they_are = files.coco is None and not (files.table is not None and files.table.colours)
+    for index, (image, mask) in enumerate(zip(files.images, files.masks, strict=True)):
+        placed = writer.real(image, part / "images" / image.name)
+        beside = part / "masks" / placed.with_suffix(mask.suffix if as_they_are else ".png").name
+        if as_they_are:
+            beside = writer.real(mask, beside)
+        else:
+            _save(files[index][1], writer.root / beside)
+        writer.note(placed, beside.as_posix(), "real")
+
+
+def _draw(bank: GeneratorBank, count: int, part: Path, writer: Writer, seed: int) -> None:
+    numbers = _numbers(bank.label_numbers, bank.recipe.data.ignore)
+    prefix = writer.prefix(part / "images", seed)
+    for start in range(0, count, _CHUNK):
+        images, maps = bank.sample_pairs(min(_CHUNK, count - start), seed=seed, start=start)
+        for index, (image, one) in enumerate(zip(images, maps, strict=True), start):
+            places = [part / folder / f"{prefix}{index:06d}.png" for folder in ("images", "masks")]
+            for place in places:
+                (writer.root / place).parent.mkdir(parents=True, exist_ok=True)
+            writer.synthetic(image, places[0])
+            _save(numbers[one.numpy()], writer.root / places[1])
+            writer.note(places[0], places[1].as_posix(), "synthetic")
+
+
+def _numbers(label_numbers: Sequence[int], ignore: int | None) -> npt.NDArray[np.int64]:
+    """The user's number for each value of a label map."""
+    numbers = np.full(NO_CLASS + 1, label_numbers[0] if ignore is None else ignore)
+    numbers[: len(label_numbers)] = label_numbers
+    return numbers
+
+
+def _save(values: npt.NDArray[np.int64], path: Path) -> None:
+    """Class numbers (H, W) as PNG, of 8 bits where those are enough."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values.astype(np.uint8 if values.max() < 256 else np.uint16)).save(path)

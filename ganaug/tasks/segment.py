@@ -1,0 +1,131 @@
+"""Segmentation: the generator is told a label map, composed from real ones, and that map is the label of a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ganaug.data.class_tables import ClassTable, made_table
+from ganaug.data.labelled import LabelledImages
+from ganaug.data.mask_view import MaskView
+from ganaug.data.masks import MaskedImages, read_masked
+from ganaug.errors import DataError
+from ganaug.gan.map_step import MapTrainer
+from ganaug.gan.mixed import Others
+from ganaug.gan.processes import Processes
+from ganaug.gan.spade import MapGenerator, MapShape
+from ganaug.gan.start import Start
+from ganaug.recipe import Recipe
+
+__all__ = ["SegmentTask"]
+
+_MOST_MAPS = 2048  # that a generator keeps
+
+
+class SegmentTask:
+    """Noise and label map to image."""
+
+    name = "segment"
+
+    def read(
+        self,
+        dataset: Any,
+        recipe: Recipe,
+        *,
+        classes: Sequence[str] | None = None,
+        raw: Any = None,
+        on_bad: Literal["stop", "skip"] = "stop",
+        least: int = 2,
+    ) -> MaskedImages:
+        """All images of `dataset` (a path, or any dataset of (image, mask) items) with their maps."""
+        if classes is not None:
+            raise DataError("a label map holds all its classes; leave classes out, and name them in data.table")
+        return read_masked(
+            dataset,
+            resolution=recipe.resolution,
+            fit=recipe.data.fit,
+            tile=recipe.data.tile,
+            colour=recipe.data.colour,
+            table=_table(recipe),
+            ignore=recipe.data.ignore,
+            on_bad=on_bad,
+            raw=raw,
+            least=least,
+        )
+
+    def groups(self, data: LabelledImages) -> tuple[str, ...]:
+        """Names of what `data.labels` number: such images are all of one group."""
+        return ("images",)
+
+    def conditions(self, data: LabelledImages) -> Tensor:
+        """What a generator is told of each image."""
+        assert isinstance(data, MaskedImages), "read by this task"
+        return data.maps
+
+    def shape(self, data: LabelledImages, recipe: Recipe, *, most: int | None = None) -> MapShape:
+        """The networks that the recipe wants for these images; `most` is for classes of images."""
+        return MapShape(
+            resolution=recipe.resolution,
+            image_channels=data.images.shape[1],
+            classes=len(data.class_names),
+            style_dim=recipe.networks.latent_dim,
+            generator_channels=recipe.networks.generator_channels,
+            discriminator_channels=recipe.networks.discriminator_channels,
+            max_channels=recipe.networks.max_channels,
+            maps=min(_MOST_MAPS, len(data)),
+            mirror=recipe.data.horizontal_flip,
+        )
+
+    def build_training(
+        self,
+        recipe: Recipe,
+        shape: MapShape,
+        device: torch.device,
+        half: bool,
+        *,
+        processes: Processes,
+        others: Others | None = None,
+        start: Start | None = None,
+    ) -> MapTrainer:
+        """The untrained trainer that the recipe wants; see `BuildTraining`."""
+        assert others is None, "refused when the fit was planned"
+        assert start is None, "refused when the fit was planned"
+        return MapTrainer(recipe, shape, device, half, processes=processes)
+
+    def build_generator(self, shape: Mapping[str, Any]) -> nn.Module:
+        """The generator of a bank, from the shape that its manifest keeps; weights are untrained."""
+        return MapGenerator(MapShape.from_dict(shape))
+
+    def planes(self, image_channels: int) -> int:
+        """Channels of raw output: those of the image, and the map."""
+        return image_channels + 1
+
+    def run(self, generator: nn.Module, noise: Tensor, labels: Tensor) -> Tensor:
+        """Raw output (N, planes, H, W) in [-1, 1]: images, and as the last channel the map that each shows."""
+        assert isinstance(generator, MapGenerator), "built by this task"
+        images, maps = generator.pairs(noise)
+        return torch.cat([images, maps[:, None].to(images).div(127.5).sub(1)], dim=1)
+
+    def variety(self, generator: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
+        """Nothing: see `ClassifyTask.variety`."""
+        return {}
+
+    def view(
+        self, dataset: Any, recipe: Recipe, numbers: Sequence[int], *, raw: Any = None, transform: Any = None
+    ) -> MaskView:
+        """The user's dataset read below its transforms, and samples put into the form of its items.
+
+        `numbers` are those that the user's masks have for the classes.
+        """
+        data = recipe.data
+        return MaskView(
+            dataset, raw=raw, transform=transform, table=_table(recipe), numbers=numbers, ignore=data.ignore,
+            tile=data.tile,
+        )  # fmt: skip
+
+
+def _table(recipe: Recipe) -> ClassTable | None:
+    return None if recipe.data.table is None else made_table(recipe.data.table)
