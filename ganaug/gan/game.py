@@ -178,10 +178,10 @@ class Game(ABC, Generic[Made]):
     def _play(self, real: Tensor, labels: Tensor, slots: Tensor, progress: float) -> dict[str, Tensor]:
         gan = self.recipe.gan
         share = self.recipe.reconstruction.share
-        cooled = self.ease * cooled((progress - share) / (1 - share))
-        set_rate(self.generator_optimizer, gan.generator_lr * cooled)
-        set_rate(self.discriminator_optimizer, gan.discriminator_lr * cooled)
-        set_rate(self.encoder_optimizer, gan.generator_lr * cooled)
+        ease = self.ease * cooled((progress - share) / (1 - share))
+        set_rate(self.generator_optimizer, gan.generator_lr * ease)
+        set_rate(self.discriminator_optimizer, gan.discriminator_lr * ease)
+        set_rate(self.encoder_optimizer, gan.generator_lr * ease)
         fakes = self._fakes(real, labels, slots, _ramp(progress, *gan.class_ramp))
         logged = self._discriminate(real, labels, fakes)
         return logged | self._generate(real, labels, fakes)
@@ -300,10 +300,12 @@ class Game(ABC, Generic[Made]):
 
 
 def adam(network: nn.Module, rate: float) -> Adam:
+    """The optimiser that every network has."""
     return Adam(network.parameters(), lr=rate, betas=(0.0, 0.99), fused=True)
 
 
 def set_rate(optimizer: Adam, rate: float) -> None:
+    """Give all parameters of `optimizer` this learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
