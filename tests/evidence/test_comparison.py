@@ -230,7 +230,7 @@ def refits(bank_of, monkeypatch):
     asked = []
     monkeypatch.setattr(material, "as_bank", None)
 
-    def refit(parts, split, recipe, device):
+    def refit(parts, beside, split, recipe, device):
         asked.append((parts[split], recipe))
         return {"split": split}
 
