@@ -330,7 +330,7 @@ class GeneratorBank:
         """
         if shared := [name for name in other.class_names if name in self.class_names]:
             raise BankError(f"class {shared[0]!r} is in the bank already; name the new classes alone (--classes)")
-        for what in ("task", "resolution", "channels"):
+        for what in ("task", "resolution", "channels", "varies"):
             ours, theirs = getattr(self, what), getattr(other, what)
             if ours != theirs:
                 raise BankError(f"{what} of the bank is {ours}, and that of the added classes {theirs}; fit them alike")
