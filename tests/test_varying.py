@@ -101,3 +101,20 @@ def test_grey_images_vary_too(recipe, tmp_path):
 def test_a_recipe_of_which_nothing_varies_is_refused():
     with pytest.raises(RecipeError, match="flow, colour and residual are all off"):
         load_recipe({"generator": "variation", "variation": {"flow": False, "colour": False, "residual": 0}})
+
+
+def test_a_fit_starts_from_variations_of_other_classes(bank, image_folder, recipe):
+    kept = recipe.replace({"kimg": 0.016, "gan.ema": 0.0, "gan.reconstruction_lr": 1e-9})
+    found = ganaug.fit(image_folder, recipe=kept, classes=["owl"], base=bank, progress=False)
+    before, after = (made.generators[0].network.trunk.downs[0].weight for made in (bank, found))
+    assert torch.allclose(before, after, atol=1e-6)
+    assert found.generators[0].sources.shape[0] == 3
+
+
+def test_what_variations_do_not_go_with_is_said(bank, tiny_bank, image_folder, recipe, tiny_recipe):
+    with pytest.raises(RecipeError, match="leave unlabelled images out"):
+        ganaug.fit(image_folder, recipe=recipe, unlabelled=image_folder, progress=False)
+    with pytest.raises(RecipeError, match="the base makes images of noise and this fit varies real images"):
+        ganaug.fit(image_folder, recipe=recipe, base=tiny_bank, progress=False)
+    with pytest.raises(RecipeError, match="the base varies real images and this fit makes images of noise"):
+        ganaug.fit(image_folder, recipe=tiny_recipe, base=bank, progress=False)
