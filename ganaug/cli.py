@@ -194,16 +194,14 @@ def inspect(
         "task": manifest.task,
         "classes": ", ".join(f"{name} ({label})" for name, label in numbered),
         "images": f"{manifest.shape['resolution']} px, {'grey' if manifest.shape['image_channels'] == 1 else 'colour'}",
-        "generator": "varies real images, and holds all those that it was fitted on"
-        if "sources" in manifest.shape
-        else "makes images of noise and a class",
+        "generator": _generator(manifest),
         "trained on": f"{manifest.learned_from}, {manifest.kimg:.1f} kimg",
         "unlabelled": _joined(manifest),
         "held back": f"{len(manifest.held_back_fingerprints)} images",
         "scores": ", ".join(f"{name} {value:.3f}" for name, value in manifest.scores.items()),
         "made": f"{manifest.created} by {versions}",
         "events": "; ".join(f"{event.part}: {event.told}" for event in manifest.events) or "none",
-        "verdict": manifest.verdict.sentence if manifest.verdict else "none yet; ask with: ganaug compare",
+        "verdict": manifest.verdict.sentence if manifest.verdict else _no_verdict(manifest),
     }
     for name, value in rows.items():
         typer.echo(f"{name:<11}{value}")
@@ -430,6 +428,23 @@ def demo(
     from ganaug.demonstration import demo as show
 
     show(out, exist_ok=exist_ok, say=_say)
+
+
+def _no_verdict(manifest: Manifest) -> str:
+    return (
+        "none, for no comparison speaks of masks"
+        if manifest.task == "segment"
+        else "none yet; ask with: ganaug compare"
+    )
+
+
+def _generator(manifest: Manifest) -> str:
+    """What makes samples of what, in words."""
+    if manifest.task == "segment":
+        return f"makes images of label maps, and holds {manifest.shape['maps']} of those it was fitted on"
+    if "sources" in manifest.shape:
+        return "varies real images, and holds all those that it was fitted on"
+    return "makes images of noise and a class"
 
 
 def _version(asked: bool) -> None:

@@ -54,7 +54,8 @@ class GanAugmented(Dataset[Any]):
             for images, labels in loader: ...
 
     Args:
-        dataset: map-style, of (image, class number) pairs or dicts of them.
+        dataset: map-style, of (image, class number) pairs or dicts of them; with a bank for segmentation of (image,
+            mask), and then `targets` are all 0: such images have no class of their own.
         bank: fitted on the same images, or its file. It is used now, on its device, and never by a worker.
         ratio: synthetic samples per real one: a number, one for each class by name or number, one for each epoch (a
             list, an `AnnealedRatio`, or any picklable function of the epoch that never exceeds its first value), or
@@ -71,7 +72,8 @@ class GanAugmented(Dataset[Any]):
         balance: spend the same total on the rarest classes first.
         seed: decides which samples are drawn.
         raw: a dataset of the same length whose images are PIL or uint8, where those of `dataset` are floats.
-        transform: what makes the images of `dataset` of those of `raw`; without `raw`, applied to every image.
+        transform: what makes the images of `dataset` of those of `raw`; without `raw`, applied to every image. With
+            masks, what makes (image, mask) of (image, mask).
         pool_dir: folder to keep raw samples in; the user's cache by default.
         pool_factor: epochs until a slot sees a sample again, at the cost of that many samples a slot on disk.
         check: look at up to 2000 images' fingerprints: is this the data that the bank was fitted on, and no other?

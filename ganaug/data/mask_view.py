@@ -118,8 +118,9 @@ class MaskView:
         return image, self._values(mask, index)
 
     def image_size(self, index: int) -> tuple[int, int]:
-        """Height and width of the raw image."""
-        return form_of(self.image(index)).size
+        """Height and width that a sample takes in the place of this image: its own, or those of a tile of it."""
+        size = form_of(self.image(index)).size
+        return size if self._tile is None or min(size) < self._tile else (self._tile, self._tile)
 
     def real(self, index: int) -> Any:
         """The dataset's own item."""
@@ -142,8 +143,6 @@ class MaskView:
             fit: how images became square, which is undone.
         """
         size = self.image_size(like)
-        if self._tile is not None and min(size) >= self._tile:
-            size, fit = (self._tile, self._tile), "stretch"
         image = from_square(np.ascontiguousarray(sample[:, :, :-1]), size, fit)
         values = self._numbers[map_from_square(np.ascontiguousarray(sample[:, :, -1]), size, fit)]
         item = self._raw_item(like)
