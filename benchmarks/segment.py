@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import sys
 import time
 from pathlib import Path
 
@@ -168,7 +167,8 @@ def main() -> None:
     if given.out:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         told = {
-            "command": " ".join(["benchmarks/segment.py", *sys.argv[1:]]),
+            "data": given.data.name,
+            "settings": {name: value for name, value in vars(given).items() if name not in ("data", "out", "runs")},
             "versions": {"ganaug": __version__, "torch": torch.__version__},
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         }
