@@ -18,6 +18,7 @@ from ganaug.bank import GeneratorBank
 from ganaug.basing import as_base, check_base, recipe_of_base, refuse_held_back
 from ganaug.data import DatasetView, LabelledImages, read_unlabelled, usable_rows
 from ganaug.data.folders import list_images
+from ganaug.data.mask_files import holds_masks
 from ganaug.data.masks import MaskedImages
 from ganaug.errors import DataError, RecipeError, TrainingError
 from ganaug.gan.loop import seconds_per_step
@@ -287,6 +288,8 @@ def _probe(
 
 def choose_recipe(dataset: Any, *, raw: Any = None) -> tuple[str, str]:
     """Name of the shipped recipe that fits the images of a path or a dataset, and why."""
+    if isinstance(dataset, MaskedImages) or (isinstance(dataset, (str, Path)) and holds_masks(Path(dataset))):
+        return "segment-64", "there are images with masks"
     if isinstance(dataset, LabelledImages):
         side = float(dataset.images.shape[-1])
     else:

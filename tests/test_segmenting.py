@@ -14,6 +14,7 @@ import ganaug
 from ganaug import measures
 from ganaug.data.mask_files import list_masks
 from ganaug.errors import BankError, DataError, LeakError, RecipeError
+from ganaug.planning import choose_recipe
 
 TINY = {
     "resolution": 32, "kimg": 0.032, "networks.generator_channels": 8, "networks.discriminator_channels": 8,
@@ -75,6 +76,11 @@ def test_a_bank_makes_pairs_and_the_same_after_loading(bank, tmp_path):
     assert torch.equal(later[1], maps[2:])
     assert not torch.equal(bank.sample_pairs(5, seed=4)[1], maps)
     assert again.fingerprint == bank.fingerprint
+
+
+def test_a_folder_of_masks_is_not_taken_for_class_folders(squares, image_folder):
+    assert choose_recipe(squares)[0] == "segment-64"
+    assert choose_recipe(image_folder)[0] == "classify-32"
 
 
 def test_a_map_can_be_painted(bank):

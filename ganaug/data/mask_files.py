@@ -24,7 +24,7 @@ from ganaug.data.images import open_image
 from ganaug.data.mask_values import Map, mask_values
 from ganaug.errors import DataError, MissingExtraError
 
-__all__ = ["MaskFiles", "list_masks"]
+__all__ = ["MaskFiles", "holds_masks", "list_masks"]
 
 _SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _IMAGES = ("images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "701_stillsraw_full", "train")
@@ -62,6 +62,15 @@ class MaskFiles:
         return image, read_mask(self.masks[index], self.table)
 
 
+def holds_masks(path: Path) -> bool:
+    """Whether a folder has images and masks in folders of those names, and is thus none of class folders."""
+    try:
+        folders = _two_folders(path) if path.is_dir() else None
+        return folders is not None and bool(_files(folders[0])) and bool(_files(folders[1]))
+    except OSError:  # told by who reads it
+        return False
+
+
 def read_mask(path: Path, table: ClassTable | None) -> Map:
     """Class numbers (H, W) int64 of a mask file.
 
@@ -87,7 +96,14 @@ def list_masks(path: str | Path, table: ClassTable | None = None) -> MaskFiles:
     Raises:
         DataError: nothing is there, it is not laid out as wanted, or an image lacks its mask, or a mask its image.
     """
-    path = Path(path).expanduser()
+    path = Path(path)
+    try:
+        return _listed(path.expanduser(), table)
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~name of nobody's home
+        raise DataError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error})") from error
+
+
+def _listed(path: Path, table: ClassTable | None) -> MaskFiles:
     if path.is_file() and path.suffix.lower() == ".json":
         return _list_coco(path, table)
     if not path.is_dir():
