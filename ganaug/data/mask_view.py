@@ -6,6 +6,7 @@ or `transform(item)`) and albumentations (`transform(image=, mask=)`) take them.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -74,12 +75,19 @@ class MaskView:
             raise DataError("the dataset holds no images; wanted at least 2, each with its mask")
         self._source, self._table = source, table or getattr(source, "table", None)
         self._below, self._stages = read_below(source, range(min(len(source), _TRIES)))
-        image, mask = self.pair(0)
+        image, mask = self._first_readable()
         form_of(image)
-        self._values(mask)
+        mask_values(mask, self._table)
 
     def __len__(self) -> int:
         return self._length
+
+    def _first_readable(self) -> tuple[Any, Any]:
+        """The first pair that can be read, for a look at its form; what is wrong with others is told when they are."""
+        for index in range(min(self._length, _TRIES)):
+            with contextlib.suppress(DataError):
+                return self.pair(index)
+        return self.pair(0)
 
     @property
     def table(self) -> ClassTable | None:

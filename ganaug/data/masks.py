@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,13 +17,14 @@ from ganaug.data.fingerprints import fingerprint, perceptual_print
 from ganaug.data.images import Pixels, is_grey, to_channels, to_square, to_uint8
 from ganaug.data.labelled import LabelledImages
 from ganaug.data.mask_files import list_masks
-from ganaug.data.mask_values import NO_CLASS, Map, map_to_square
+from ganaug.data.mask_values import NO_CLASS, map_to_square
 from ganaug.data.mask_view import MaskView
 from ganaug.errors import DataError
 
 __all__ = ["MaskedImages", "read_masked"]
 
 _MOST_NUMBERS = 64  # different numbers, above which a mask without a class table is taken for something else
+_LARGEST = 65535  # number that a mask may hold
 _SAME_SIZE = "wanted a mask of its image's size"
 
 
@@ -67,16 +67,18 @@ class MaskedImages(LabelledImages):
         return shares
 
 
-@dataclass
-class _Read:
-    """What has been read so far."""
+@dataclass(frozen=True)
+class _One:
+    """One image with its mask, read: its squares, for whole images may be more than memory holds."""
 
-    squares: list[Pixels] = field(default_factory=list)
-    maps: list[npt.NDArray[Any]] = field(default_factory=list)
-    sources: list[int] = field(default_factory=list)
-    fingerprints: list[str] = field(default_factory=list)
-    perceptual: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
+    place: str
+    numbers: list[int]
+    """All that its whole mask holds."""
+    squares: list[Pixels]
+    maps: list[npt.NDArray[np.int32]]
+    """Of the user's numbers."""
+    fingerprint: str
+    perceptual: str
 
 
 def read_masked(
@@ -114,56 +116,57 @@ def read_masked(
     if isinstance(dataset, (str, Path)):
         dataset = list_masks(dataset, table)
     view = MaskView(dataset, raw=raw, transform=None if raw is None else lambda image, mask: (image, mask), table=table)
-    pairs, skipped = _pairs(view, on_bad)
-    if len(pairs) < least:
-        raise DataError(
-            f"there {'is one image' if len(pairs) == 1 else 'are no images'} with a mask; wanted at least {least}"
-        )
-    classes = view.table or _found_classes(view, pairs, ignore)
-    places = _places(classes, ignore)
-    read = _Read(skipped=skipped)
-    for index, image, values in pairs:
-        _add(read, image, _indexed(values, places, view.place(index)), resolution, fit, tile)
-    return _gathered(read, classes, colour)
+    read, skipped = _read_all(view, on_bad, resolution, fit, tile)
+    if len(read) < least:
+        found = "is one image with a mask" if len(read) == 1 else "are no images with masks"
+        raise DataError(f"there {found}; wanted at least {least}")
+    classes = view.table or _found_classes(read, ignore)
+    return _gathered(read, skipped, classes, _places(classes, ignore), colour)
 
 
-def _pairs(view: MaskView, on_bad: str) -> tuple[list[tuple[int, Pixels, Map]], list[str]]:
-    pairs, skipped = [], []
+def _read_all(view: MaskView, on_bad: str, resolution: int, fit: str, tile: int | None) -> tuple[list[_One], list[str]]:
+    read, skipped = [], []
     for index in range(len(view)):
         try:
-            image, values = view.read(index)
-            pixels = to_uint8(image)
-            if pixels.shape[:2] != values.shape:
-                (height, width), (high, wide) = pixels.shape[:2], values.shape
-                raise DataError(
-                    f"{view.place(index)}: is {wide} x {high} pixels and its image {width} x {height}; {_SAME_SIZE}"
-                )
-            pairs.append((index, pixels, values))
+            read.append(_read_one(view, index, resolution, fit, tile))
         except DataError as error:
             if on_bad == "stop":
                 raise DataError(f"{error}; mend or remove it, or skip such: on_bad='skip', --on-bad skip") from error
             skipped.append(str(error))
-    return pairs, skipped
+    return read, skipped
 
 
-def _found_classes(view: MaskView, pairs: Sequence[tuple[int, Pixels, Map]], ignore: int | None) -> ClassTable:
+def _read_one(view: MaskView, index: int, resolution: int, fit: str, tile: int | None) -> _One:
+    image, values = view.read(index)
+    pixels, place = to_uint8(image), view.place(index)
+    if pixels.shape[:2] != values.shape:
+        (height, width), (high, wide) = pixels.shape[:2], values.shape
+        raise DataError(f"{place}: is {wide} x {high} pixels and its image {width} x {height}; {_SAME_SIZE}")
+    numbers = np.unique(values)
+    if numbers[0] < 0 or numbers[-1] > _LARGEST:
+        raise DataError(f"{place}: holds the numbers {numbers[0]} to {numbers[-1]}; wanted 0 to {_LARGEST}")
+    squares, maps = [], []
+    for part in _tiles(values.shape, tile):
+        squares.append(to_square(np.ascontiguousarray(pixels[part]), resolution, fit))
+        maps.append(map_to_square(np.ascontiguousarray(values[part], dtype=np.int32), resolution, fit))
+    return _One(place, numbers.tolist(), squares, maps, fingerprint(pixels), perceptual_print(pixels))
+
+
+def _found_classes(read: Sequence[_One], ignore: int | None) -> ClassTable:
     """The classes of masks that come without a table: the numbers that they hold."""
-    numbers: Counter[int] = Counter()
-    for index, _, values in pairs:
-        present = np.unique(values)
-        if len(present) > _MOST_NUMBERS:
+    numbers: set[int] = set()
+    for one in read:
+        if len(one.numbers) > _MOST_NUMBERS:
             raise DataError(
-                f"{view.place(index)}: holds {len(present)} different numbers; wanted one for each class, so give a "
+                f"{one.place}: holds {len(one.numbers)} different numbers; wanted one for each class, so give a "
                 "class table (data.table), or masks of classes and not of instances or grey values"
             )
-        numbers.update(present.tolist())
-    binary = set(numbers) == {0, 255}
+        numbers.update(one.numbers)
+    binary = numbers == {0, 255}
     found = sorted(number for number in numbers if binary or number != ignore)
     if len(found) < 2:
         only = f"class {found[0]} alone" if found else "no class at all"
-        raise DataError(
-            f"all {len(pairs)} masks hold {only}, so there is nothing to learn; look whether they are empty"
-        )
+        raise DataError(f"all {len(read)} masks hold {only}, so there is nothing to learn; look whether they are empty")
     if found in ([0, 255], [0, 1]):
         return ClassTable(("background", "object"), tuple(found))
     return ClassTable(tuple(map(str, found)), tuple(found))
@@ -177,56 +180,46 @@ def _places(classes: ClassTable, ignore: int | None) -> dict[int, int]:
     return places | {number: place for place, number in enumerate(classes.numbers)}
 
 
-def _indexed(values: Map, places: dict[int, int], where: str) -> npt.NDArray[np.uint8]:
-    present, inverse = np.unique(values, return_inverse=True)
-    for number in present.tolist():
-        if number not in places:
-            raise DataError(
-                f"{where}: holds the number {number}, which is not in the class table "
-                f"({', '.join(map(str, sorted(places)))}); add it to the table, or mend the mask"
-            )
-    return np.array([places[number] for number in present.tolist()], dtype=np.uint8)[inverse].reshape(values.shape)
+def _gathered(
+    read: Sequence[_One], skipped: Sequence[str], classes: ClassTable, places: dict[int, int], colour: str
+) -> MaskedImages:
+    index = np.full(_LARGEST + 1, NO_CLASS, dtype=np.uint8)
+    index[list(places)] = list(places.values())
+    for one in read:
+        for number in one.numbers:
+            if number not in places:
+                raise DataError(
+                    f"{one.place}: holds the number {number}, which is not in the class table "
+                    f"({', '.join(map(str, sorted(places)))}); add it to the table, or mend the mask"
+                )
+    squares = [square for one in read for square in one.squares]
+    grey = colour == "grey" or (colour == "auto" and all(map(is_grey, squares)))
+    images = np.stack([to_channels(square, 1 if grey else 3).transpose(2, 0, 1) for square in squares])
+    sources = [place for place, one in enumerate(read) for _ in one.squares]
+    return MaskedImages(
+        images=torch.from_numpy(images),
+        labels=torch.zeros(len(squares), dtype=torch.int64),
+        class_names=classes.names,
+        label_numbers=classes.numbers,
+        fingerprints=tuple(one.fingerprint for one in read),
+        skipped=tuple(skipped),
+        perceptual=tuple(one.perceptual for one in read),
+        maps=torch.from_numpy(index[np.stack([square for one in read for square in one.maps])]),
+        sources=torch.tensor(sources, dtype=torch.int64),
+    )
 
 
-def _add(
-    read: _Read, image: Pixels, values: npt.NDArray[np.uint8], resolution: int, fit: str, tile: int | None
-) -> None:
-    for top, left, side in _tiles(values.shape, tile):
-        part = (slice(top, top + side[0]), slice(left, left + side[1]))
-        read.squares.append(to_square(np.ascontiguousarray(image[part]), resolution, fit))
-        read.maps.append(map_to_square(np.ascontiguousarray(values[part]), resolution, fit))
-        read.sources.append(len(read.fingerprints))
-    read.fingerprints.append(fingerprint(image))
-    read.perceptual.append(perceptual_print(image))
-
-
-def _tiles(size: tuple[int, ...], tile: int | None) -> Iterator[tuple[int, int, tuple[int, int]]]:
-    """Top, left and sides of each part of an image: itself, or squares that overlap by half and reach every edge."""
+def _tiles(size: tuple[int, ...], tile: int | None) -> Iterator[tuple[slice, slice]]:
+    """Each part of an image: itself, or squares that overlap by half and reach every edge."""
     height, width = size
     if tile is None or min(size) < tile:
-        yield 0, 0, (height, width)
+        yield slice(None), slice(None)
         return
     for top in _starts(height, tile):
         for left in _starts(width, tile):
-            yield top, left, (tile, tile)
+            yield slice(top, top + tile), slice(left, left + tile)
 
 
 def _starts(length: int, tile: int) -> list[int]:
     count = 1 + -(-(length - tile) // max(1, tile // 2))
     return [round(index * (length - tile) / max(1, count - 1)) for index in range(count)]
-
-
-def _gathered(read: _Read, classes: ClassTable, colour: str) -> MaskedImages:
-    grey = colour == "grey" or (colour == "auto" and all(map(is_grey, read.squares)))
-    squares = np.stack([to_channels(square, 1 if grey else 3).transpose(2, 0, 1) for square in read.squares])
-    return MaskedImages(
-        images=torch.from_numpy(squares),
-        labels=torch.zeros(len(squares), dtype=torch.int64),
-        class_names=classes.names,
-        label_numbers=classes.numbers,
-        fingerprints=tuple(read.fingerprints),
-        skipped=tuple(read.skipped),
-        perceptual=tuple(read.perceptual),
-        maps=torch.from_numpy(np.stack(read.maps)),
-        sources=torch.tensor(read.sources, dtype=torch.int64),
-    )
