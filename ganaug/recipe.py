@@ -262,7 +262,7 @@ class Compare(_Section):
     """The question 'does it help?': which arms are tried, on how many splits and seeds, and for how long."""
 
     augments: tuple[str, ...] = Field(
-        ("none", "flip+crop", "trivial", "trivial+cutmix"),
+        ("none", "flip+crop", "trivial", "trivial+cutmix", "elastic+trivial"),
         min_length=1,
         description="classical augmentations that compete first, of real images alone; parts are flip, crop, elastic, "
         "trivial (TrivialAugmentWide) and cutmix; flips come and go with data.horizontal_flip",

@@ -7,12 +7,13 @@ from ganaug.recipe import Compare
 
 def test_flips_are_where_a_mirror_keeps_the_class():
     names = [arm.augment for arm in classical_arms(Compare(), flips=True)]
-    assert names == ["none", "flip+crop", "flip+trivial", "flip+trivial+cutmix"]
+    assert names == ["none", "flip+crop", "flip+trivial", "flip+trivial+cutmix", "flip+elastic+trivial"]
     assert [arm.augment for arm in classical_arms(Compare(), flips=False)] == [
         "none",
         "crop",
         "trivial",
         "trivial+cutmix",
+        "elastic+trivial",
     ]
     both = Compare(augments=("flip", "none", "trivial", "flip+trivial"))
     assert [arm.augment for arm in classical_arms(both, flips=False)] == ["none", "trivial"]
