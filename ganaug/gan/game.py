@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -24,12 +23,13 @@ from ganaug.gan.average import update_average
 from ganaug.gan.batches import Batch
 from ganaug.gan.mixed import Others
 from ganaug.gan.networks import Discriminators, Encoder, NetworkShape
+from ganaug.gan.optimising import adam, averaged, cooled, descend, gradient_size, set_rate
 from ganaug.gan.processes import Processes, join_norms
 from ganaug.gan.seeding import SharedGenerator, drawn
 from ganaug.gan.start import Start
 from ganaug.recipe import Recipe
 
-__all__ = ["Game", "adam", "cooled", "gradient_size", "set_rate"]
+__all__ = ["Game"]
 
 
 @dataclass(frozen=True)
@@ -157,10 +157,7 @@ class Game(ABC, Generic[Made]):
         # Short fits need a young average: the decay grows with the steps taken, up to the recipe's.
         update_average(self.average, self.generator, min(self.recipe.gan.ema, (1 + self.steps) / (10 + self.steps)))
         self.steps += 1
-        if self.processes.size > 1:
-            means = self.processes.mean(torch.stack([value.float() for value in logged.values()]))
-            logged = dict(zip(logged, means, strict=True))
-        return logged
+        return averaged(logged, self.processes)
 
     def _reconstruct(self, real: Tensor, labels: Tensor, slots: Tensor, phase: float) -> dict[str, Tensor]:
         rate = self.recipe.gan.reconstruction_lr * self.ease * cooled(phase)
@@ -172,7 +169,7 @@ class Game(ABC, Generic[Made]):
         self._remember(labels, slots, mean, log_variance)
         error, kl = self._error(rebuilt, real), losses.kl_divergence(mean, log_variance)
         loss = error + self.recipe.reconstruction.kl * kl
-        self._descend(loss, self.generator_optimizer, self.encoder_optimizer)
+        descend(loss, self.generator_optimizer, self.encoder_optimizer, processes=self.processes)
         return {"reconstruction": error.detach(), "kl": kl.detach()}
 
     def _play(self, real: Tensor, labels: Tensor, slots: Tensor, progress: float) -> dict[str, Tensor]:
@@ -229,7 +226,7 @@ class Game(ABC, Generic[Made]):
                     with self._autocast():
                         penalty = losses.gradient_penalty(judge, images, gamma * self.hold)
                     loss = loss + gan.penalty_every * penalty
-        self._descend(loss, self.discriminator_optimizer)
+        descend(loss, self.discriminator_optimizer, processes=self.processes)
         return {
             "discriminator": loss.detach(),
             "real_sign": real_logits.detach().sign().mean(),
@@ -256,13 +253,13 @@ class Game(ABC, Generic[Made]):
                 fakes.images[fakes.rebuilt :], fakes.noise, self.processes.mean
             )
         if fakes.kl is None:
-            self._descend(loss, self.generator_optimizer)
+            descend(loss, self.generator_optimizer, processes=self.processes)
             return logged
         error = self._error(fakes.images[: fakes.rebuilt], real[: fakes.rebuilt])
         kept = self.recipe.reconstruction
         # A value a pixel, as an adversarial loss is: the two then weigh alike at every size of image.
         loss = loss + self.hold * kept.weight * (error + kept.kl * fakes.kl) / real[0].numel()
-        self._descend(loss, self.generator_optimizer, self.encoder_optimizer)
+        descend(loss, self.generator_optimizer, self.encoder_optimizer, processes=self.processes)
         return logged | {"reconstruction": error.detach(), "kl": fakes.kl.detach()}
 
     def _keeps_reconstruction(self) -> bool:
@@ -284,42 +281,11 @@ class Game(ABC, Generic[Made]):
         latent = self.shape.latent_dim
         return drawn(lambda rows: torch.randn(rows, latent, generator=self.random), count, self.random).to(self.device)
 
-    def _descend(self, loss: Tensor, *optimizers: Adam) -> None:
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.processes.average_gradients(p for optimizer in optimizers for p in optimizer.param_groups[0]["params"])
-        for optimizer in optimizers:
-            optimizer.step()
-
     def _drawn(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         return mean + (0.5 * log_variance).exp() * self._noise(len(mean))
 
     def _autocast(self) -> AbstractContextManager[None]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
-
-
-def adam(network: nn.Module, rate: float) -> Adam:
-    """The optimiser that every network has."""
-    return Adam(network.parameters(), lr=rate, betas=(0.0, 0.99), fused=True)
-
-
-def set_rate(optimizer: Adam, rate: float) -> None:
-    """Give all parameters of `optimizer` this learning rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-
-
-def gradient_size(network: nn.Module) -> Tensor:
-    """Euclidean norm of all gradients, ()."""
-    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-    size: Tensor = torch.stack(torch._foreach_norm(gradients)).norm()
-    return size
-
-
-def cooled(phase: float) -> float:
-    """Factor of the learning rates at `phase` in [0, 1] of a part of the fit: a quarter cosine from 1 to a tenth."""
-    return 0.1 + 0.9 * math.cos(math.pi / 2 * phase)
 
 
 def _ramp(progress: float, start: float, end: float) -> float:

@@ -13,8 +13,8 @@ from torch.optim import Adam
 from ganaug.gan import losses, semantic
 from ganaug.gan.augment import augment, mirror_half
 from ganaug.gan.average import update_average
-from ganaug.gan.game import adam, cooled, gradient_size, set_rate
 from ganaug.gan.map_batches import MapBatch, MapBatches
+from ganaug.gan.optimising import adam, averaged, cooled, descend, gradient_size, set_rate
 from ganaug.gan.processes import Processes
 from ganaug.gan.seeding import SharedGenerator, drawn
 from ganaug.gan.spade import MapGenerator, MapShape, SegmentingDiscriminator, StyleEncoder, one_hot
@@ -120,10 +120,7 @@ class MapTrainer:
         logged |= self._generate(real, fakes, weights)
         update_average(self.average, self.generator, min(gan.ema, (1 + self.steps) / (10 + self.steps)))
         self.steps += 1
-        if self.processes.size > 1:
-            means = self.processes.mean(torch.stack([value.float() for value in logged.values()]))
-            logged = dict(zip(logged, means, strict=True))
-        return logged
+        return averaged(logged, self.processes)
 
     def _fakes(self, real: Tensor, classes: Tensor, rows: Tensor) -> _Fakes:
         pairs = len(classes) // 2
@@ -154,7 +151,7 @@ class MapTrainer:
         loss = loss + semantic.synthetic_error(fake_logits, fake_classes)
         apart = semantic.mix_inconsistency(mixed_logits, real_logits[:pairs], fake_logits[:pairs], from_real)
         loss = loss + self.hold * self.recipe.gan.label_mix * apart
-        self._descend(loss, self.discriminator_optimizer)
+        descend(loss, self.discriminator_optimizer, processes=self.processes)
         return {
             "discriminator": loss.detach(),
             "real_sign": semantic.realness(real_logits.detach()).sign().mean(),
@@ -171,7 +168,7 @@ class MapTrainer:
         pairs, kept = len(real) // 2, self.recipe.reconstruction
         error = losses.reconstruction(fakes.images[:pairs], real[:pairs])
         loss = loss + self.hold * kept.weight * (error + kept.kl * fakes.kl) / real[0].numel()
-        self._descend(loss, self.generator_optimizer, self.encoder_optimizer)
+        descend(loss, self.generator_optimizer, self.encoder_optimizer, processes=self.processes)
         return {
             "generator": adversarial.detach(),
             "gradient": gradient_size(self.generator),
@@ -194,14 +191,6 @@ class MapTrainer:
         count = self.shape.classes
         real = drawn(lambda rows: torch.rand(rows, count, generator=self.random), len(classes), self.random) < 0.5
         return (classes * real.to(classes)[:, :, None, None]).sum(1, keepdim=True)
-
-    def _descend(self, loss: Tensor, *optimizers: Adam) -> None:
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.processes.average_gradients(p for optimizer in optimizers for p in optimizer.param_groups[0]["params"])
-        for optimizer in optimizers:
-            optimizer.step()
 
     def _autocast(self) -> AbstractContextManager[None]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
