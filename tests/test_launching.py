@@ -47,6 +47,7 @@ def work(processes, device, kind, folder):
         ("dies", TrainingError, "has died"),
     ],
 )
+@pytest.mark.slow
 def test_what_one_process_says_is_what_all_say(tmp_path, kind, error, said):
     before = dict(os.environ)
     ranks = Ranks(CPU, 2)
@@ -161,6 +162,7 @@ def ended(command, folder):
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=240)
 
 
+@pytest.mark.slow
 def test_a_fit_by_two_processes_leaves_what_one_leaves(image_folder, tiny_recipe, tmp_path):
     (tmp_path / "tiny.yaml").write_text(tiny_recipe.to_yaml())
     fit = ["fit", "--data", str(image_folder), "--recipe", "tiny.yaml", "--device", "cpu", "--out"]
@@ -177,6 +179,7 @@ def test_a_fit_by_two_processes_leaves_what_one_leaves(image_folder, tiny_recipe
     assert len(list((tmp_path / "two.run").glob("samples-*"))) == 2
 
 
+@pytest.mark.slow
 def test_under_torchrun_a_fit_finds_its_processes(image_folder, tiny_recipe, tmp_path):
     (tmp_path / "tiny.yaml").write_text(tiny_recipe.to_yaml())
     (tmp_path / "program.py").write_text(PROGRAM)
@@ -203,6 +206,7 @@ def test_under_torchrun_a_fit_finds_its_processes(image_folder, tiny_recipe, tmp
     assert refused.stderr.count("exists already") == 1
 
 
+@pytest.mark.slow
 def test_processes_end_with_the_one_that_started_them(tmp_path):
     code = (
         "import sys; sys.path[:0] = ['.']\n"

@@ -91,6 +91,7 @@ def same(one, other):
 
 
 @pytest.mark.parametrize(("part", "settings"), [("all", {}), ("class-1", {"per_class": "true", "kimg": 0.96})])
+@pytest.mark.slow
 def test_a_fit_killed_at_any_moment_ends_as_if_it_had_not_been(fits, part, settings):
     whole, killed = "whole" if part == "all" else f"whole-{part}", f"killed-{part}"
     if part != "all":

@@ -44,6 +44,7 @@ def bank(sets):
         return ganaug.fit(sets[0], recipe="segment-64", settings=TINY, device="cpu", progress=False)
 
 
+@pytest.mark.slow
 def test_a_unet_learns_from_the_mixed_set(sets, bank, tmp_path):
     said = []
     result = adapter.train(

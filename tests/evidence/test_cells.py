@@ -33,6 +33,7 @@ def traces(tmp_path: Path) -> Path:
     return tmp_path / "traces"
 
 
+@pytest.mark.slow
 def test_workers_have_one_thread_each_and_results_the_order_of_the_jobs():
     told = []
     jobs = [Job({"seconds": s}, work.sleep, (s,)) for s in (0.4, 0.0, 0.1)]
@@ -112,6 +113,7 @@ def test_a_fresh_result_is_as_a_kept_one(tmp_path):
         ("exits", TrainingError, "seed 1 failed with SystemExit: 3; "),
     ],
 )
+@pytest.mark.slow
 def test_what_a_job_raises_is_one_line_and_finished_cells_are_kept(tmp_path, traces, workers, kind, raised, said):
     jobs = [*marked(traces, "a"), Job({"seed": 1}, work.fail, (kind,)), *marked(traces, "b")]
     with pytest.raises(raised) as error:
@@ -130,6 +132,7 @@ def test_what_cannot_be_kept_names_the_job(tmp_path, value):
     assert not list(tmp_path.glob("*.json"))
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_told():
     with pytest.raises(TrainingError, match="a worker process has died") as error:
         run_jobs([Job({"seed": 0}, work.fail, ("dies",))], workers=1)
@@ -187,6 +190,7 @@ def started(tmp_path, traces, workers):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.slow
 def test_ctrl_c_stops_the_workers_and_keeps_what_is_finished(tmp_path, traces, workers):
     process, cells = started(tmp_path, traces, workers)
     try:
@@ -199,6 +203,7 @@ def test_ctrl_c_stops_the_workers_and_keeps_what_is_finished(tmp_path, traces, w
     assert len(list(cells.glob("*.json"))) == 1
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_program_that_is_killed(tmp_path, traces):
     process, cells = started(tmp_path, traces, 2)
     process.kill()

@@ -39,6 +39,7 @@ def null(random, splits, seeds, images, *, split_sd=0.01, seed_sd=0.015, lift=0.
     # images and at most 0.5 with 200; these came nearest to 5, with the easier ones of most splits and fewest images.
     [(1, 2, 2000), (2, 2, 2000), (2, 3, 2000), (3, 1, 2000), (3, 2, 2000), (5, 2, 2000), (3, 3, 200)],
 )
+@pytest.mark.slow
 def test_without_a_change_it_is_seldom_told_there_is_one(splits, seeds, images):
     random, worlds = np.random.default_rng([splits, seeds, images]), 400  # both sides are told: half are "helps"
     found = [clustered_interval(null(random, splits, seeds, images), resamples=200, seed=i) for i in range(worlds)]

@@ -67,6 +67,7 @@ def sevens(cls, n, seed):
     return torch.full((n, 1, 16, 16), 7, dtype=torch.uint8)
 
 
+@pytest.mark.slow
 def test_true_samples_help_and_the_bank_keeps_it(labelled, bank_of):
     train, bank = labelled(2, 1), bank_of()
     found = compare(train, bank, test=labelled(40, 2), **QUICK)
@@ -82,6 +83,7 @@ def test_true_samples_help_and_the_bank_keeps_it(labelled, bank_of):
     assert found.images == {"training": 8, "choosing": 0, "scoring": 160}
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_answer(labelled, bank_of):
     settings = {"ratios": [1.0], "seeds": 2, "steps": 15, "batch": 16, "settings": PLAIN}
     first, again, other = (
@@ -91,6 +93,7 @@ def test_the_same_seed_gives_the_same_answer(labelled, bank_of):
     assert first.final != other.final
 
 
+@pytest.mark.slow
 def test_false_samples_get_no_ratio(labelled, bank_of, lying):
     found = compare(labelled(2, 1), bank_of(lying), test=labelled(40, 2), **QUICK)
     assert found.difference.high < 0
@@ -418,6 +421,7 @@ def test_classes_match_by_name(labelled, bank_of, oracle, marked):
     assert torch.equal(trained[0]["images"][trained[0]["labels"] == 3], backwards.images[:4])
 
 
+@pytest.mark.slow
 def test_some_classes_only(labelled, bank_of):
     names = ["cow", "ant"]
     settings = {"ratios": [8.0], "seeds": 2, "steps": 30, "batch": 24, "settings": PLAIN}

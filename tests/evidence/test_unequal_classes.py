@@ -17,6 +17,7 @@ def few_does(labelled):
     return data.subset([index for index, label in enumerate(data.labels.tolist()) if label != 3 or index % 15 == 0])
 
 
+@pytest.mark.slow
 def test_levelling_helps_the_rare_class_and_the_verdict_says_so_class_by_class(few_does, labelled, bank_of):
     bank = bank_of()
     found = compare(

@@ -41,6 +41,7 @@ def test_soft_labels_are_the_judges_probabilities(found, real):
         assert soft[:, index].mean() > 0.9
 
 
+@pytest.mark.slow
 def test_the_same_again_and_whoever_wants_fewer_gets_the_first_of_them(bank, real, settings, found):
     fewer = screen(bank, real, {"bee": 10, 3: 30}, settings=settings, device="cpu")
     assert list(fewer.kept) == [1, 3]
