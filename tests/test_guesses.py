@@ -79,3 +79,15 @@ def test_a_threshold_reckons_with_one_wrong_answer_more():
     assert guesses._threshold(sure, right, 0.6) == pytest.approx(0.6)  # 3 of 5
     assert guesses._threshold(sure, right, 0.8) == 2.0
     assert guesses._threshold(sure[:0], right[:0], 0.5) == 2.0
+
+
+def test_an_image_joins_where_all_judges_agree_and_it_is_near():
+    sure, torn = torch.tensor([0.95, 0.05]).log(), torch.tensor([0.45, 0.55]).log()
+    own = torch.tensor([[0.95, 0.05], [0.05, 0.95]]).repeat(10, 1).log()  # of the images left out: all told right
+    near, far = torch.tensor([True, True]), torch.tensor([False, True])
+    words = [
+        guesses._Word(own, torch.stack([sure, torn, sure]), torch.stack([near, near, far])),
+        guesses._Word(own, torch.stack([sure, sure, sure]), torch.stack([near, near, far])),
+    ]
+    found = guesses._settled(words, torch.tensor([0, 1]).repeat(20), precision=0.5)
+    assert found.labels.tolist() == [0, 2, 2]  # agreed and near; disagreed; too far

@@ -25,7 +25,11 @@ def test_a_bank_holds_what_it_varies_and_comes_back_from_its_file(bank, image_fo
     again = ganaug.load(bank.save(tmp_path / "pets.ganaug"))
     assert again.fingerprint == bank.fingerprint
     assert torch.equal(again.sample("dog", 70, seed=3), bank.sample("dog", 70, seed=3))
-    assert {"noise_ratio", "source_ratio"} <= bank.manifest.scores.keys()
+    scores = bank.manifest.scores
+    assert {"noise_ratio", "source_ratio"} <= scores.keys()
+    assert scores["noise_ratio"] < 0.5  # a fit of a few steps: the noise hardly matters yet, which the score counts
+    fidelity = scores["coverage"] / (1 + max(0.0, scores["kernel_distance"]))
+    assert scores["score"] == pytest.approx(2 * scores["noise_ratio"] * fidelity)
 
 
 def test_one_generator_a_class_and_classes_of_unequal_size(image_folder, recipe, tmp_path):
