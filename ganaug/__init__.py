@@ -12,6 +12,7 @@ The house, from the floor up; each part imports only from parts above it in this
     measures/      tensors only: features, kernel distance, precision, recall, density, coverage, copies, spread
     data/          real labelled images in: folders, CSV files and any user's dataset read below its transform;
                    images with masks: mask_files.py on disk, mask_view.py a user's dataset, masks.py as read
+                   images with boxes: box_files.py on disk, by box_yolo.py, box_voc.py and box_coco.py
     gan/           tensors only: networks, losses, augmentation, EMA, the training step, the loop, monitor, checkpoint
     tasks/         what is particular to a kind of label: how items are read, which networks, how samples are labelled
     bank.py        GeneratorBank: sample, save, load; manifest.py, what it says of itself

@@ -24,7 +24,7 @@ from ganaug.data.images import open_image
 from ganaug.data.mask_values import Map, mask_values
 from ganaug.errors import DataError, MissingExtraError
 
-__all__ = ["MaskFiles", "holds_masks", "list_masks"]
+__all__ = ["MaskFiles", "holds_masks", "image_files", "list_masks"]
 
 _SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _IMAGES = ("images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "701_stillsraw_full", "train")
@@ -66,7 +66,7 @@ def holds_masks(path: Path) -> bool:
     """Whether a folder has images and masks in folders of those names, and is thus none of class folders."""
     try:
         folders = _two_folders(path) if path.is_dir() else None
-        return folders is not None and bool(_files(folders[0])) and bool(_files(folders[1]))
+        return folders is not None and bool(image_files(folders[0])) and bool(image_files(folders[1]))
     except OSError:  # told by who reads it
         return False
 
@@ -133,8 +133,8 @@ def _two_folders(path: Path) -> tuple[Path, Path] | None:
 
 def _pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     together = images == masks
-    ours = {path: path.relative_to(images).with_suffix("").as_posix() for path in _files(images)}
-    theirs = {path: path.relative_to(masks).with_suffix("").as_posix() for path in _files(masks)}
+    ours = {path: path.relative_to(images).with_suffix("").as_posix() for path in image_files(images)}
+    theirs = {path: path.relative_to(masks).with_suffix("").as_posix() for path in image_files(masks)}
     theirs = {path: stem for path, stem in theirs.items() if not stem.endswith(_NO_MASKS)}
     if together:
         theirs = {path: stem for path, stem in theirs.items() if stem.endswith(_MASK_ENDINGS)}
@@ -155,7 +155,8 @@ def _pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     return pairs
 
 
-def _files(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
+    """Image files in a folder and those below it, sorted; hidden ones are passed over."""
     return sorted(
         path for path in folder.rglob("*")
         if path.is_file() and path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
