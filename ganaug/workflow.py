@@ -21,7 +21,8 @@ from ganaug.data.folders import list_images
 from ganaug.data.masks import MaskedImages
 from ganaug.errors import BankError, LeakError, OutputError, RecipeError
 from ganaug.evidence.comparison import Comparison, compare
-from ganaug.evidence.parts import hold_back, read
+from ganaug.evidence.exams.classes import read
+from ganaug.evidence.parts import hold_back
 from ganaug.evidence.report import report
 from ganaug.exporting import export
 from ganaug.fitting import fit

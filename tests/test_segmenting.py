@@ -156,7 +156,8 @@ def test_commands(ganaug_command, bank, squares, tmp_path, monkeypatch):
     mixed = list_masks(tmp_path / "x")
     assert len(mixed) == 15
     assert (tmp_path / "x/masks/0.png").read_bytes() == (squares / "masks/0.png").read_bytes()
-    for command in ("compare", "measure", "screen"):
+    assert "no comparison speaks of banks" in ganaug_command("compare", file, "--data", squares).complaint
+    for command in ("measure", "screen"):
         assert "wants a bank of task classify" in ganaug_command(command, file, "--data", squares).complaint
     assert "wants a bank of task classify" in ganaug_command("report", file).complaint
     assert "wants a bank of task classify" in ganaug_command("export", file, "--data", squares).complaint

@@ -61,6 +61,20 @@ class LabelledImages:
         counts: list[int] = torch.bincount(self.labels, minlength=len(self.class_names)).tolist()
         return counts
 
+    @property
+    def strata(self) -> Tensor:
+        """(whole images,) int64: of which kind each is, where every part of a set must have its share of each kind."""
+        return self.labels
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that a learner sees of them."""
+        return self.images, self.labels
+
+    def kinds(self) -> dict[str, int]:
+        """How many whole images there are of each kind, by the kind's name for a person."""
+        return {f"class {name!r}": count for name, count in zip(self.class_names, self.counts(), strict=True)}
+
 
 @dataclass(frozen=True)
 class _One:

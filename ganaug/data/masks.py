@@ -44,7 +44,8 @@ class MaskedImages(LabelledImages):
     def subset(self, indices: Sequence[int] | Tensor) -> MaskedImages:
         """The squares of these images only, of the same classes; `indices` are of images."""
         chosen = torch.as_tensor(indices, dtype=torch.int64)
-        rows = torch.cat([(self.sources == image).nonzero().flatten() for image in chosen.tolist()])
+        none = torch.empty(0, dtype=torch.int64)
+        rows = torch.cat([none, *((self.sources == image).nonzero().flatten() for image in chosen.tolist())])
         places = {image: place for place, image in enumerate(chosen.tolist())}
         return replace(
             self,
@@ -59,6 +60,20 @@ class MaskedImages(LabelledImages):
     def counts(self) -> list[int]:
         """Squares in which each class is seen."""
         return [int((self.maps == index).flatten(1).any(1).sum()) for index in range(len(self.class_names))]
+
+    @property
+    def strata(self) -> Tensor:
+        """Of whole images all the same: their squares go together, and most images show most classes."""
+        return torch.zeros(len(self.fingerprints), dtype=torch.int64)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that a learner sees of them, and which squares are of one image."""
+        return self.images, self.maps, self.sources
+
+    def kinds(self) -> dict[str, int]:
+        """All in one."""
+        return {"the set": len(self.fingerprints)}
 
     def shares(self) -> list[float]:
         """Share of the pixels that are of each class."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from ganaug.classifier import check_augment
 from ganaug.ratios import level_up, share_out
 from ganaug.recipe import Compare
 
@@ -19,11 +18,12 @@ _UNEQUAL = 1.5  # times the images of the rarest class
 
 Control = Literal["duplicated", "shuffled"]
 
-_ORDER = ("flip", "crop", "elastic", "trivial", "cutmix")
 _SPOKEN = {
     "flip": "flip",
     "crop": "crop",
+    "affine": "affine maps",
     "elastic": "elastic warps",
+    "colour": "colour changes",
     "trivial": "TrivialAugmentWide",
     "cutmix": "CutMix",
     "own": "your own training",
@@ -35,7 +35,7 @@ class Arm:
     """One way to train. With no ratio it is real images alone."""
 
     augment: str
-    """Of every image, as in `ganaug.classifier.check_augment`."""
+    """Of every image, in parts that the learner knows, as "flip+trivial"."""
     ratio: float = 0.0
     """Images added for each real one."""
     annealed: bool = False
@@ -82,20 +82,31 @@ class Arm:
         return asdict(self)
 
 
-def classical_arms(settings: Compare, flips: bool) -> list[Arm]:
+def classical_arms(
+    augments: Sequence[str],
+    flips: bool,
+    *,
+    parts_of: Callable[[str], Collection[str]],
+    order: Sequence[str],
+    mirrored: Collection[str],
+) -> list[Arm]:
     """Real images alone with each classical augmentation, the plainest first.
 
     Args:
-        settings: which.
-        flips: whether a mirrored image keeps its class. Then TrivialAugmentWide, which does not mirror, is given flips
-            too; else no augmentation mirrors.
+        augments: which.
+        flips: whether a mirrored image is as real. Then all that have a part in `mirrored` have flips, else none.
+        parts_of: takes an augmentation apart, and refuses what a learner does not know.
+        order: of the parts, for names.
+        mirrored: "flip", and what does not mirror but would.
     """
     found = {}
-    for augment in settings.augments:
-        parts = set(check_augment(augment)) - {"flip"}
-        if flips and ("flip" in augment.split("+") or "trivial" in parts):
+    for augment in augments:
+        parts = set(parts_of(augment))
+        if flips and parts & set(mirrored):
             parts.add("flip")
-        found["+".join(part for part in _ORDER if part in parts) or "none"] = True
+        elif not flips:
+            parts -= {"flip"}
+        found["+".join(part for part in order if part in parts) or "none"] = True
     return [Arm(augment) for augment in found]
 
 

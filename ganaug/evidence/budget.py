@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ganaug.errors import TrainingError
-from ganaug.evidence.arms import classical_arms, synthetic_arms
+from ganaug.evidence.arms import synthetic_arms
 from ganaug.recipe import Compare
 
 __all__ = ["fit_into", "trainings"]
@@ -15,13 +15,13 @@ __all__ = ["fit_into", "trainings"]
 _JUDGING = 2.0  # a screening, in trainings of an arm: it trains the judge
 
 
-def trainings(settings: Compare, flips: bool, synthetic: int | None = None) -> int:
-    """Trainings of the reference classifier that the protocol takes at the most.
+def trainings(settings: Compare, classical: int, synthetic: int | None = None) -> int:
+    """Trainings of the reference learner that the protocol takes at the most.
 
-    `synthetic` is the number of arms with synthetic images, by default that for classes of equal size.
+    `classical` and `synthetic` are the numbers of arms without and with synthetic images; the latter by default that
+    for classes of equal size.
     """
     rounds = settings.splits * settings.seeds
-    classical = len(classical_arms(settings, flips))
     running = len(synthetic_arms(settings, "none")) if synthetic is None else synthetic
     swept = 0
     for _ in range(rounds):
@@ -32,15 +32,21 @@ def trainings(settings: Compare, flips: bool, synthetic: int | None = None) -> i
 
 
 def fit_into(
-    settings: Compare, flips: bool, *, minutes: float, training: float, refit: float, workers: int = 1
+    settings: Compare,
+    classical: Callable[[Compare], int],
+    *,
+    minutes: float,
+    training: float,
+    refit: float,
+    workers: int = 1,
 ) -> Compare:
     """The largest part of a comparison that the minutes are good for, by what its pieces take.
 
     Args:
         settings: all of it.
-        flips: as in `classical_arms`.
+        classical: how many arms without synthetic images some settings have.
         minutes: the budget.
-        training: seconds that one training of the reference classifier takes.
+        training: seconds that one training of the reference learner takes.
         refit: seconds that one fit of the generators takes; 0 where none is needed.
         workers: how many run at a time.
 
@@ -48,7 +54,8 @@ def fit_into(
         TrainingError: not even the smallest fits in.
     """
     sized = sorted(
-        ((_seconds(part, flips, training, refit) / max(1, workers), part) for part in _parts(settings)), key=_by_size
+        ((_seconds(part, classical(part), training, refit) / max(1, workers), part) for part in _parts(settings)),
+        key=_by_size,
     )
     within = [part for seconds, part in sized if seconds <= 60 * minutes]
     if not within:
@@ -63,9 +70,9 @@ def _by_size(sized: tuple[float, Compare]) -> float:
     return sized[0]
 
 
-def _seconds(settings: Compare, flips: bool, training: float, refit: float) -> float:
+def _seconds(settings: Compare, classical: int, training: float, refit: float) -> float:
     judging = _JUDGING * training if any(settings.screened) else 0.0
-    return trainings(settings, flips) * training + settings.splits * (refit + judging)
+    return trainings(settings, classical) * training + settings.splits * (refit + judging)
 
 
 def _parts(settings: Compare) -> Iterator[Compare]:

@@ -7,36 +7,26 @@ tried, in which order and on which images is in `protocol.py`.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
 import torch
 
 from ganaug.bank import GeneratorBank
 from ganaug.basing import as_base
-from ganaug.data import LabelledImages, choose_classes, read_unlabelled
+from ganaug.data import LabelledImages, read_unlabelled
 from ganaug.errors import BankError, DataError, RecipeError
-from ganaug.evidence.arms import Arm, classical_arms, synthetic_arms
-from ganaug.evidence.budget import fit_into, trainings
+from ganaug.evidence.comparing import Comparing, Say
 from ganaug.evidence.material import Beside
-from ganaug.evidence.own_trainer import Lent, OwnTrials, places_of
-from ganaug.evidence.parts import Parts, given_parts, in_order, read, refuse_leaks, splits
-from ganaug.evidence.protocol import Final, changes, compete, contrasts, meet, sweep, worth_in_real
-from ganaug.evidence.result import ClassChange, Comparison, Contrast, Met, Tried
-from ganaug.evidence.trials import Crew, ReferenceTrials, learner_of
+from ganaug.evidence.own_trainer import OwnTrials
+from ganaug.evidence.result import Comparison
+from ganaug.evidence.trials import Crew, ReferenceTrials
 from ganaug.gan.device import resolve_device
-from ganaug.planning import plan_fit
 from ganaug.progress import CellBar
-from ganaug.recipe import Compare, Recipe, Screening
+from ganaug.recipe import Compare
 
 __all__ = ["Comparison", "compare"]
-
-Say = Callable[[str], None]
-_OWN = Arm("own")
-_REFITTING = 0.5  # share of a budget that a single refit may take
 
 
 def compare(
@@ -121,14 +111,13 @@ def compare(
     judged, source = (bank, data) if of is None else (of, bank)
     _check_form(trainer, source, judged, classes)
     judged = judged if isinstance(judged, GeneratorBank) else GeneratorBank.load(judged)
-    judged.check_task("classify", "a comparison", "train with and without its pairs by GanAugmented")
     wanted = _settings(judged, given, one_split=val is not None or test is not None)
     with CellBar(shown=progress) as bar:
         where = None if folder is None else Path(folder)
         crew = Crew(resolve_device(device), where, workers, cluster, bar)
-        comparison = _Comparing(judged, wanted, crew, seed, report or (lambda _: None))
+        comparison = Comparing(judged, wanted, crew, seed, report or (lambda _: None))
         sets = {what: given for what, given in (("val", val), ("test", test)) if given is not None}
-        trials: Trials
+        trials: ReferenceTrials | OwnTrials
         if trainer is not None:
             trials = comparison.own(trainer, source, sets, evaluation=evaluation, raw=raw, on_bad=on_bad)
         else:
@@ -136,9 +125,6 @@ def compare(
         if not trials.banks:
             trials.beside = Beside(_unlabelled(judged, unlabelled, on_bad), _base(judged, base))
         return comparison.carried_out(trials)
-
-
-Trials = Union[ReferenceTrials, OwnTrials]
 
 
 def _check_form(trainer: Any, source: Any, bank: Any, classes: Any) -> None:
@@ -194,220 +180,3 @@ def _settings(bank: GeneratorBank, given: Mapping[str, Any], *, one_split: bool)
             raise RecipeError("splits is more than 1, and val or test are given, which are one; leave one of them out")
         changes["splits"] = 1
     return found.model_copy(update=changes)
-
-
-class _Comparing:
-    """One question, from images to answer."""
-
-    def __init__(self, bank: GeneratorBank, settings: Compare, crew: Crew, seed: int, say: Say) -> None:
-        self.bank = bank
-        self.settings = settings
-        self.crew = crew
-        self.seed = seed
-        self.say = say
-        self.flips = bank.recipe.data.horizontal_flip
-        self.began = time.monotonic()
-        self.notes: list[str] = []
-
-    def reference(
-        self, source: Any, sets: Mapping[str, Any], *, classes: Sequence[str] | None, raw: Any, on_bad: Any
-    ) -> ReferenceTrials:
-        """The trials of the reference classifier."""
-        names = choose_classes(self.bank.class_names, classes)
-        if len(names) < 2:
-            raise DataError(f"there is one class, {names[0]!r}, so nothing to tell apart; compare on 2 classes or more")
-        train = read(source, self.bank, names, what="data", raw=raw, on_bad=on_bad)
-        wanted = names if classes is not None else None
-        held = {what: read(given, self.bank, wanted, what=what, on_bad=on_bad) for what, given in sets.items()}
-        several = len(self.classical()) > 1 or len(synthetic_arms(self.settings, "none", train.counts())) > 1
-        parts = self._parts(train, held, several)
-        screening = self.bank.recipe.screening or Screening()
-        return ReferenceTrials(
-            parts, self.settings, self.flips, self.seed, self.crew, self._banks(parts), self._recipe(), screening
-        )
-
-    def own(
-        self, trainer: Any, real: Any, sets: Mapping[str, Any], *, evaluation: Any, raw: Any, on_bad: Any
-    ) -> OwnTrials:
-        """The trials of the user's own trainer: ratios, with his own augmentation."""
-        if on_bad != "stop":
-            raise DataError("on_bad='skip' goes with the reference classifier; leave bad images out of your dataset")
-        update = {"schedules": ("constant",), "screened": (False,), "soft": (False,), "augments": ("none",)}
-        self.settings = self.settings.model_copy(update=update)
-        train = read(real, self.bank, None, what="data", raw=raw, on_bad="stop")
-        names = train.class_names
-        held = {what: read(given, self.bank, None, what=what, on_bad="stop") for what, given in sets.items()}
-        parts = self._parts(train, held, len(self.settings.ratios) > 1)
-        if evaluation is not None and len(evaluation) != len(train):
-            raise DataError(f"evaluation has {len(evaluation)} images and the dataset {len(train)}; wanted the same")
-        lent = [self._lent(part, real, train, sets, held, evaluation) for part in parts]
-        assert all(part.train.class_names == names for part in parts)
-        return OwnTrials(trainer, parts, lent, self.settings, self.seed, self.crew, self._banks(parts), self._recipe())
-
-    def _lent(
-        self, part: Parts, real: Any, train: LabelledImages, sets: Mapping[str, Any], held: Any, evaluation: Any
-    ) -> Lent:
-        def of(images: LabelledImages | None, what: str) -> tuple[Any, list[int]] | None:
-            if images is None:
-                return None
-            if not sets:
-                return evaluation if evaluation is not None else real, places_of(train, images)
-            whose = what if what in sets else next(iter(sets))
-            return sets[whose], places_of(held[whose], images)
-
-        score = of(part.score, "test")
-        assert score is not None
-        return Lent((real, places_of(train, part.train)), of(part.choose, "val"), score)
-
-    def _parts(self, train: LabelledImages, held: dict[str, LabelledImages], several: bool) -> list[Parts]:
-        if not held:
-            found = splits(train, self.settings.splits, several, self.seed)
-            self.say(
-                f"{len(found)} splits of {len(train)} images: {len(found[0].train)} to train on and "
-                f"{len(found[0].held)} held back in each"
-            )
-            return found
-        notes = refuse_leaks(self.bank, train, held)
-        names = train.class_names
-        sets = {what: in_order(images, names, what) for what, images in held.items()}
-        part = given_parts(train, sets, several, self.seed)
-        return [replace(part, notes=(*part.notes, *notes))]
-
-    def _banks(self, parts: Sequence[Parts]) -> list[GeneratorBank]:
-        """The bank as it is; none where its recipe is to be refitted."""
-        return [self.bank.to(self.crew.device)] if parts[0].subject == "bank" else []
-
-    def _recipe(self) -> Recipe:
-        recipe = self.bank.recipe
-        return recipe if recipe.kimg is not None else recipe.replace({"kimg": self.bank.manifest.kimg})
-
-    def classical(self) -> list[Arm]:
-        """Arms of real images alone."""
-        return classical_arms(self.settings, self.flips)
-
-    def carried_out(self, trials: Trials) -> Comparison:
-        """The protocol, stage by stage, and what it found."""
-        own = isinstance(trials, OwnTrials)
-        keep_until = self._within_budget(trials, _OWN if own else self.classical()[0])
-        assert self.crew.bar is not None
-        self.crew.bar.expect(trainings(self.settings, self.flips, len(trials.synthetic("none"))))
-        classical = [_OWN] if own else self.classical()
-        baselines, baseline = compete(trials, classical)
-        if len(classical) > 1:
-            best = next(one.mean for one in baselines if one.arm == baseline)
-            self.say(f"of real images alone, {baseline.name} does best: {best:.1%}")
-        if not trials.banks:
-            self.say(f"refitting the recipe on the training part of {len(trials.parts)} splits")
-        trials.prepare()
-        swept = sweep(trials, baseline, trials.synthetic(baseline.augment), over=keep_until)
-        self.say(f"with synthetic images: {swept.winner.name}")
-        final = meet(trials, baseline, swept.winner)
-        few = min(trials.parts[0].train.counts()) < 2  # fewer of those cannot be had
-        worth = None if few or keep_until() else worth_in_real(trials, final)
-        self.crew.bar.expect(self.crew.bar.done)  # arms that were dropped are not waited for
-        return self._told(trials, baselines, swept.tried, swept.won, final, worth)
-
-    def _within_budget(self, trials: Trials, plainest: Arm) -> Callable[[], bool]:
-        """Settle how much is done in the minutes; whether it is time for the last stage."""
-        minutes = self.settings.minutes
-        if minutes is None:
-            return lambda: False
-        training, refit = trials.seconds(plainest), 0.0
-        if not trials.banks:
-            assert trials.recipe is not None
-            trials.recipe, refit = self._affordable(trials.recipe, trials.parts[0], minutes)
-        workers = max(1, self.crew.workers)
-        asked = self.settings
-        self.settings = fit_into(
-            asked, self.flips, minutes=minutes, training=training, refit=refit, workers=workers
-        )  # fmt: skip
-        trials.settings, trials.parts = self.settings, trials.parts[: self.settings.splits]
-        if self.settings != asked:
-            kept = [f"{self.settings.splits} splits", f"{self.settings.seeds} seeds"]
-            self.notes.append(
-                f"{minutes:g} minutes were good for {' x '.join(kept)} and the arms listed, not for all asked"
-            )
-        last = 2 * self.settings.splits * self.settings.seeds * training / workers
-        until = self.began + 60 * minutes - last
-        return lambda: time.monotonic() > until
-
-    def _affordable(self, recipe: Recipe, part: Parts, minutes: float) -> tuple[Recipe, float]:
-        """The recipe with no more kimg than half of the minutes are good for, and the seconds that its fit takes."""
-        plain = recipe.replace(
-            {"data.unlabelled": None, "base": None}
-        )  # which makes no difference to the time of a step
-        a_minute = plan_fit(part.train, recipe=plain, minutes=1.0, device=self.crew.device).recipe.kimg
-        assert a_minute is not None
-        assert recipe.kimg is not None
-        kimg = min(recipe.kimg, max(0.001, _REFITTING * minutes * a_minute))
-        if kimg < recipe.kimg:
-            self.notes.append(f"refits had {kimg:.3g} kimg, where the bank had {recipe.kimg:.3g}: the minutes are few")
-        return recipe.replace({"kimg": kimg}), 60 * kimg / a_minute
-
-    def _told(
-        self,
-        trials: Trials,
-        baselines: Sequence[Tried],
-        swept: Sequence[Tried],
-        won: bool,
-        final: Final,
-        worth: float | None,
-    ) -> Comparison:
-        part = trials.parts[0]
-        gains = [Contrast(name, *found, p_holm) for name, found, p_holm in contrasts(final)]
-        if len(gains) == 1:
-            self.notes.append("there was no gain for controls to explain, so none were trained")
-        recipe = trials.recipe
-        refitted = part.subject == "recipe" and recipe is not None
-        own = isinstance(trials, OwnTrials)
-        told = self.settings.model_dump(mode="json", exclude={"steps", "batch"} if own else set())
-        settings = {
-            **told,
-            "augment": final.baseline.augment,
-            "metric": "balanced accuracy" if trials.balanced else "accuracy",
-            "learner": "your own trainer" if own else learner_of(self.settings),
-            "kimg": recipe.kimg if refitted and recipe is not None else self.bank.manifest.kimg,
-            "seed": self.seed,
-        }
-        return Comparison(
-            class_names=part.score.class_names,
-            baselines=tuple(baselines),
-            sweep=tuple(swept),
-            chosen=final.winner,
-            won=won,
-            final=tuple(_met(final)),
-            contrasts=tuple(gains),
-            changes=tuple(_by_class(final, part.score.class_names)),
-            real_equivalent=worth,
-            subject=part.subject,
-            scored_on=part.scored_on,
-            images={
-                "training": len(part.train),
-                "choosing": len(part.choose) if part.choose is not None else 0,
-                "scoring": len(part.score),
-            },
-            settings=settings,
-            class_sizes=tuple(part.train.counts()),
-            notes=(*part.notes, *dict.fromkeys(trials.notes), *self.notes),
-        )
-
-
-def _met(final: Final) -> list[Met]:
-    roles: dict[Arm, Any] = {final.baseline: "real only", final.winner: "with synthetic"}
-    for arm in final.outcomes:
-        roles.setdefault(arm, arm.control)
-    return [Met(arm, roles[arm], final.accuracies(arm)) for arm in final.outcomes]
-
-
-def _by_class(final: Final, names: Sequence[str]) -> list[ClassChange]:
-    """The change of each class; a trainer need not tell of classes, and a set need not have images of all."""
-    found = []
-    outcomes = [outcome for arm in (final.baseline, final.winner) for outcome in final.outcomes[arm].values()]
-    for name in names:
-        if all(name in outcome.by_class and outcome.by_class[name].size for outcome in outcomes):
-            alone, mixed = (final.class_mean(arm, name) for arm in (final.baseline, final.winner))
-            change = changes(final, final.baseline, final.winner, name)
-            found.append(ClassChange(name, alone, mixed, change.mean, change.low, change.high))
-        else:
-            found.append(ClassChange(name, *[float("nan")] * 5))
-    return found

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from ganaug.bank import GeneratorBank
@@ -23,6 +21,7 @@ from ganaug.errors import TrainingError
 from ganaug.evidence import material
 from ganaug.evidence.arms import Arm, synthetic_arms
 from ganaug.evidence.cells import Job
+from ganaug.evidence.exams import get_exam
 from ganaug.evidence.material import Beside
 from ganaug.evidence.parts import Parts
 from ganaug.evidence.protocol import Cell, Outcome, Part, Round
@@ -80,9 +79,18 @@ class OwnTrials:
             self.banks = refitted(self.recipe, self.parts, self.beside, self.crew)
 
     @property
-    def balanced(self) -> bool:
-        """The score is the trainer's own."""
-        return False
+    def metric(self) -> str:
+        """The trainer's own."""
+        return "score"
+
+    @property
+    def learner(self) -> str:
+        """Who learns."""
+        return "your own trainer"
+
+    def classical(self) -> list[Arm]:
+        """Real images alone, augmented as the trainer has it."""
+        return [Arm("own")]
 
     def synthetic(self, augment: str) -> list[Arm]:
         """As the protocol has it."""
@@ -99,7 +107,7 @@ class OwnTrials:
 
     def size(self, arm: Arm, place: Round) -> int:
         """As the protocol has it."""
-        return len(material.share_of(self.parts[place[0]].train, arm.share, self.seed + place[1]))
+        return len(material.share_of(self.parts[place[0]].train, arm.share, self.seed + place[1]).fingerprints)
 
     def seconds(self, arm: Arm) -> float:
         """What one training takes."""
@@ -159,31 +167,13 @@ def _dataset(
     if bank is None:
         return subset
     if arm.control == "duplicated":
-        counts = share_out(round(arm.ratio * len(read)), np.asarray(read.counts())).tolist()
-        again = material.repeated(read.labels, counts, seed).tolist()
+        sizes = list(read.kinds().values())
+        counts = share_out(round(arm.ratio * sum(sizes)), np.asarray(sizes)).tolist()
+        again = material.repeated(read.strata, counts, seed).tolist()
         return ConcatDataset([subset, Subset(real, [places[index] for index in again])])
     if arm.control == "shuffled":
-        bank = _Shuffled(bank.manifest, list(bank.generators))
+        bank = get_exam(bank.task).shuffled(bank)
     return GanAugmented(subset, bank, ratio=arm.ratio, seed=seed, pool_dir=folder, check=False)
-
-
-class _Shuffled(GeneratorBank):
-    """The same samples under labels that have been dealt out anew."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Other than that of the bank: its samples are others."""
-        return hashlib.sha256(f"shuffled {super().fingerprint}".encode()).hexdigest()[:32]
-
-    def sample_at(self, class_index: int, indices: Sequence[int], *, seed: int = 0) -> Tensor:
-        """For each index the sample of any class."""
-        found = super().sample_at(class_index, indices, seed=seed)
-        random = np.random.default_rng([seed, class_index])
-        dealt = random.integers(len(self.class_names), size=max(indices, default=0) + 1)[list(indices)]
-        for other in sorted(set(dealt.tolist())):
-            rows = np.flatnonzero(dealt == other).tolist()
-            found[torch.tensor(rows)] = super().sample_at(other, [indices[row] for row in rows], seed=seed)
-        return found
 
 
 def _checked(told: Any, name: str) -> dict[str, Any]:

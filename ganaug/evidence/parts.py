@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
-
-import torch
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
 
 from ganaug.bank import GeneratorBank
 from ganaug.data import LabelledImages, near_copies, stratified_split
 from ganaug.errors import DataError, LeakError, did_you_mean
-from ganaug.tasks import get_task
 
-__all__ = ["Parts", "given_parts", "hold_back", "in_order", "read", "refuse_leaks", "splits"]
+__all__ = ["Parts", "given_parts", "hold_back", "refuse_leaks", "splits"]
 
 _TINY = 10  # images of the rarest class below which a third is held back, not a fifth
 
@@ -32,42 +29,11 @@ class Parts:
     @property
     def held(self) -> tuple[str, ...]:
         """Fingerprints of all that is not trained on."""
-        return (*self.score.fingerprints, *(self.choose.fingerprints if self.choose is not None else ()))
+        return tuple(print_ for part in self.judged().values() for print_ in part.fingerprints)
 
-
-def read(
-    source: Any,
-    bank: GeneratorBank,
-    names: Sequence[str] | None,
-    *,
-    what: str,
-    on_bad: Literal["stop", "skip"],
-    raw: Any = None,
-) -> LabelledImages:
-    """The images of `source` in the bank's size and channels; of `names` only, in that order, where they are given."""
-    if not isinstance(source, LabelledImages):
-        recipe = bank.recipe.replace({"data.colour": "grey" if bank.channels == 1 else "rgb"})
-        least = 2 if what == "data" else 1  # to train on, or to score
-        source = get_task(recipe.task).read(source, recipe, classes=names, raw=raw, on_bad=on_bad, least=least)
-    wanted = (bank.channels, bank.resolution, bank.resolution)
-    got = tuple(source.images.shape[1:])
-    if got != wanted:
-        raise DataError(f"images of {what} are {got} and the bank's {wanted}; read them like the bank's")
-    return source if names is None else in_order(source, names, what)
-
-
-def in_order(data: LabelledImages, names: Sequence[str], what: str) -> LabelledImages:
-    """The images of these classes, numbered in this order."""
-    for name in names:
-        if name not in data.class_names:
-            raise DataError(f"{what} has no class {name!r}, which is compared{did_you_mean(name, data.class_names)}")
-    place = torch.full((len(data.class_names),), -1)
-    for index, name in enumerate(names):
-        place[data.class_names.index(name)] = index
-    labels = place[data.labels]
-    kept = data.subset((labels >= 0).nonzero().flatten())
-    numbers = tuple(data.label_numbers[data.class_names.index(name)] for name in names)
-    return replace(kept, labels=labels[labels >= 0], class_names=tuple(names), label_numbers=numbers)
+    def judged(self) -> dict[Literal["choose", "score"], LabelledImages]:
+        """The parts that a learner is tried on."""
+        return {"score": self.score, **({"choose": self.choose} if self.choose is not None else {})}
 
 
 def refuse_leaks(
@@ -101,46 +67,55 @@ def refuse_leaks(
             shared = sum(print_ in prints for print_ in found.fingerprints)
             if shared:
                 raise LeakError(
-                    f"{shared} of the {len(found)} images of {what} are among those that {whose}; "
+                    f"{shared} of the {len(found.fingerprints)} images of {what} are among those that {whose}; "
                     f"an honest answer needs others: leave them out, {otherwise}"
                 )
         seen[f"{what} holds"] = set(found.fingerprints)
         if near := len(near_copies(found.perceptual, like)):
             notes.append(
-                f"{near} of the {len(found)} images of {what} are near-copies of images that were trained on or that "
-                "another set holds, and flatter the answer"
+                f"{near} of the {len(found.fingerprints)} images of {what} are near-copies of images that were trained "
+                "on or that another set holds, and flatter the answer"
             )
         like += found.perceptual
     return tuple(notes)
 
 
-def given_parts(train: LabelledImages, sets: dict[str, LabelledImages], several: bool, seed: int) -> Parts:
-    """The parts where the user gives the images to score: "val", "test" or both; with several ratios, one is chosen."""
+def given_parts(
+    train: LabelledImages, sets: dict[str, LabelledImages], several: bool, seed: int, *, fewest: int = 1
+) -> Parts:
+    """The parts where the user gives the images to score: "val", "test" or both; with several ratios, one is chosen.
+
+    `fewest` images of each kind are scored, as in `hold_back`.
+    """
     for what, found in sets.items():
-        _need(found, 1, what)
+        _need(found, fewest, what)
     if len(sets) == 2:
         return Parts(train, sets["val"] if several else None, sets["test"], "bank", "test")
     (what, found), *_ = sets.items()
     if not several:
         return Parts(train, None, found, "bank", what)
-    chosen, scored = _split_apart(found, 0.5, seed, what)
+    chosen, scored = _split_apart(found, 0.5, seed, what, 2 * fewest)
     note = f"half of {what} chose the ratio and the other half was scored; give both val and test to spend each whole"
     return Parts(train, chosen, scored, "bank", f"half of {what}", (note,))
 
 
-def hold_back(data: LabelledImages, several: bool, seed: int) -> Parts:
-    """A fifth to score, and of the rest a fifth to choose a ratio where there are several; thirds of tiny classes."""
-    share = 1 / 3 if min(_distinct(data).counts()) < _TINY else 1 / 5
-    rest, score = _split_apart(data, share, seed, "data", 4 if several else 3)
+def hold_back(data: LabelledImages, several: bool, seed: int, *, fewest: int = 1) -> Parts:
+    """A fifth to score, and of the rest a fifth to choose a ratio where there are several; thirds of tiny sets.
+
+    Parts are of whole images. At least `fewest` of each kind are scored.
+    """
+    share = 1 / 3 if min(_distinct(data).kinds().values()) < _TINY else 1 / 5
+    least = max(4 if several else 3, 3 * fewest - 1)  # a third of which is `fewest`
+    rest, score = _split_apart(data, share, seed, "data", least)
     choose = None
     if several:
         rest, choose = _split_apart(rest, share, seed + 1, "data")
     return Parts(rest, choose, score, "recipe", "held back")
 
 
-def splits(data: LabelledImages, count: int, several: bool, seed: int) -> list[Parts]:
+def splits(data: LabelledImages, count: int, several: bool, seed: int, *, fewest: int = 1) -> list[Parts]:
     """`hold_back`, so many times over with other images each time."""
-    return [hold_back(data, several, seed + 1009 * split) for split in range(count)]
+    return [hold_back(data, several, seed + 1009 * split, fewest=fewest) for split in range(count)]
 
 
 def _split_apart(
@@ -152,12 +127,12 @@ def _split_apart(
     """
     distinct = _distinct(data)
     _need(distinct, least, what)
-    _, indices = stratified_split(distinct.labels, share, seed)
+    _, indices = stratified_split(distinct.strata, share, seed)
     held = distinct.subset(indices)
     known = set(held.fingerprints)
     rest = data.subset([index for index, print_ in enumerate(data.fingerprints) if print_ not in known])
     near = {index for index, _ in near_copies(rest.perceptual, held.perceptual)}
-    rest = rest.subset([index for index in range(len(rest)) if index not in near])
+    rest = rest.subset([index for index in range(len(rest.fingerprints)) if index not in near])
     _need(rest, 1, what)
     return rest, held
 
@@ -169,9 +144,9 @@ def _distinct(data: LabelledImages) -> LabelledImages:
 
 
 def _need(data: LabelledImages, count: int, what: str) -> None:
-    for name, had in zip(data.class_names, data.counts(), strict=True):
+    for kind, had in data.kinds().items():
         if had < count:
             raise DataError(
-                f"class {name!r} has {had} images in {what}; this comparison needs {count} different ones at least: "
-                "give more images, or leave the class out"
+                f"{kind} has {had} images in {what}; this comparison needs {count} different ones at least: "
+                f"give more images{', or leave the class out' if len(data.kinds()) > 1 else ''}"
             )

@@ -22,9 +22,9 @@ from ganaug.bank import GeneratorBank, load
 from ganaug.data import LabelledImages
 from ganaug.errors import OutputError
 from ganaug.evidence import page, wording
+from ganaug.evidence.exams.classes import read
 from ganaug.evidence.findings import Findings, find
 from ganaug.evidence.gallery import Picture, draw_samples, only_fitted
-from ganaug.evidence.parts import read
 from ganaug.output import check_file, make_folder, write_text
 from ganaug.planning import OnBad
 from ganaug.run_folder import check_results

@@ -22,8 +22,9 @@ from ganaug.bank import GeneratorBank
 from ganaug.classifier import accuracy, per_class_accuracy, predict, train_classifier
 from ganaug.data import LabelledImages, choose_classes
 from ganaug.errors import DataError, RecipeError
+from ganaug.evidence.exams.classes import in_order, read
 from ganaug.evidence.measured import NEAR_IDENTICAL, Copying, SampleMeasures, Sides
-from ganaug.evidence.parts import in_order, read, refuse_leaks
+from ganaug.evidence.parts import refuse_leaks
 from ganaug.gan.device import resolve_device
 
 __all__ = ["SampleMeasures", "measure"]

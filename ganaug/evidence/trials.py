@@ -1,8 +1,8 @@
-"""Who trains the arms: the reference classifier, on real images and on samples of banks that never saw the others."""
+"""Who trains the arms: the reference learner, on real images and on samples of banks that never saw the others."""
 
 from __future__ import annotations
 
-import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +13,17 @@ import torch
 
 from ganaug.bank import GeneratorBank
 from ganaug.evidence import material
-from ganaug.evidence.arms import Arm, synthetic_arms, unequal
+from ganaug.evidence.arms import Arm
 from ganaug.evidence.cells import Job, run_jobs
-from ganaug.evidence.material import Beside, Samples, Stock, as_bank, digest, samples_of
+from ganaug.evidence.exams import Exam, get_exam
+from ganaug.evidence.material import Beside, Stock, as_bank, digest
 from ganaug.evidence.parts import Parts
 from ganaug.evidence.protocol import Cell, Outcome, Part, Round
 from ganaug.progress import CellBar
 from ganaug.recipe import Compare, Recipe, Screening
+from ganaug.tasks import get_task
 
-__all__ = ["Crew", "ReferenceTrials", "all_rounds", "learner_of", "refitted"]
+__all__ = ["Crew", "ReferenceTrials", "all_rounds", "refitted"]
 
 
 @dataclass
@@ -68,7 +70,7 @@ def refitted(recipe: Recipe, parts: Sequence[Parts], beside: Beside, crew: Crew)
         Job(
             key={
                 "what": "refit 2", "recipe": told, "classes": list(part.train.class_names), "held": list(part.held),
-                "data": digest(part.train.images, part.train.labels), "beside": beside.digest(),
+                "data": digest(*part.train.tensors), "beside": beside.digest(),
             },
             function=material.refit,
             arguments=(split, values, device),
@@ -79,24 +81,37 @@ def refitted(recipe: Recipe, parts: Sequence[Parts], beside: Beside, crew: Crew)
     return [as_bank(result, device) for result in crew.run(jobs, (parts, beside), cells=False)]
 
 
-def learner_of(settings: Compare) -> str:
-    """Who learns in every arm, in words."""
-    if settings.model is None:
-        return "ganaug's reference classifier, from scratch"
-    began = "from scratch" if settings.weights is None else f"from the weights {Path(settings.weights).name}"
-    return f"torchvision's {settings.model} at {settings.image_size} px, {began}"
+def train_and_tell(
+    stocks: Mapping[Round, Stock], place: Round, task: str, arm: Arm, training: Mapping[str, Any], device: str
+) -> dict[str, Any]:
+    """A cell: train the task's learner, and tell how it does on both parts, so that nothing is trained twice."""
+    began = time.perf_counter()
+    told = get_exam(task).train(stocks[place], arm, training, device)
+    return {**told, "seconds": time.perf_counter() - began}
 
 
-def _content(weights: str | None) -> str | None:
-    """What a file of weights holds, as a digest: a name may come to hold others."""
-    path = Path(weights) if weights is not None else None
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path is not None and path.is_file() else None
+def screening_of(
+    parts: Sequence[Parts],
+    banks: Sequence[GeneratorBank],
+    split: int,
+    task: str,
+    count: Mapping[str, int],
+    settings: Mapping[str, Any],
+    seed: int,
+    soft: bool,
+    device: str,
+) -> dict[str, Any]:
+    """A cell: which samples of a split's bank pass the screening."""
+    return get_exam(task).screening(
+        parts[split].train, banks[split], count, settings, seed=seed, soft=soft, device=device
+    )  # fmt: skip
 
 
 @dataclass
 class ReferenceTrials:
-    """The reference classifier (Trials of the protocol)."""
+    """The reference learner of a task (Trials of the protocol)."""
 
+    task: str
     parts: Sequence[Parts]
     """One for each split."""
     settings: Compare
@@ -113,7 +128,12 @@ class ReferenceTrials:
     notes: list[str] = field(default_factory=list)
     """What screenings could not do."""
     _screened: list[dict[str, Any]] = field(default_factory=list)
-    _samples: dict[tuple[Round, bool], Samples] = field(default_factory=dict)
+    _samples: dict[tuple[Round, bool], Any] = field(default_factory=dict)
+
+    @property
+    def exam(self) -> Exam:
+        """What is trained and how it is scored."""
+        return get_exam(self.task)
 
     @property
     def rounds(self) -> Sequence[Round]:
@@ -126,13 +146,22 @@ class ReferenceTrials:
         return self.parts[0].choose is not None
 
     @property
-    def balanced(self) -> bool:
-        """Whether every class counts the same in an accuracy, however many images it has."""
-        return self.settings.balanced and unequal(self.parts[0].train.counts())
+    def metric(self) -> str:
+        """What a score is."""
+        return self.exam.metric(self.settings, self.parts[0].train)
+
+    @property
+    def learner(self) -> str:
+        """Who learns."""
+        return self.exam.learner(self.settings)
+
+    def classical(self) -> list[Arm]:
+        """Arms of real images alone."""
+        return self.exam.classical(self.settings, self.flips)
 
     def synthetic(self, augment: str) -> list[Arm]:
         """As the protocol has it."""
-        return synthetic_arms(self.settings, augment, self.parts[0].train.counts())
+        return self.exam.synthetic(self.settings, augment, self.parts[0].train)
 
     def run(self, cells: Sequence[Cell], part: Part) -> list[Outcome]:
         """As the protocol has it."""
@@ -143,7 +172,7 @@ class ReferenceTrials:
 
     def size(self, arm: Arm, place: Round) -> int:
         """As the protocol has it."""
-        return len(material.share_of(self.parts[place[0]].train, arm.share, self._seed(place)))
+        return len(material.share_of(self.parts[place[0]].train, arm.share, self._seed(place)).fingerprints)
 
     def seconds(self, arm: Arm) -> float:
         """What one training takes."""
@@ -163,20 +192,15 @@ class ReferenceTrials:
         return str(self.crew.device)
 
     def _job(self, arm: Arm, place: Round, stock: Stock) -> Job:
-        length = self.settings.model_dump(include={"steps", "batch"})
-        key: dict[str, Any] = {
-            "what": "reference classifier 1", "arm": arm.key, **length, "seed": stock.seed, "data": stock.digest(arm),
+        training, judged = self.exam.training(self.settings), stock.parts.judged()
+        shown = [part.tensors for name in ("choose", "score") if (part := judged.get(name)) is not None]
+        data = digest(*self.exam.tensors(stock, arm), *(tensor for tensors in shown for tensor in tensors))
+        key = {
+            "what": self.exam.cell, "arm": arm.key, **training, "seed": stock.seed, "data": data,
             "classes": len(stock.parts.train.class_names),
         }  # fmt: skip
-        learner: dict[str, Any] | None = None
-        if self.settings.model is not None:
-            length["lr"] = self.settings.lr
-            model, weights = self.settings.model, self.settings.weights
-            learner = {"name": model, "weights": weights, "side": self.settings.image_size}
-            key |= length | {"learner": learner, "weights": _content(weights)}
-        split, run = place
-        name = f"{arm.name} (split {split + 1}, seed {run + 1})"
-        return Job(key, material.train_and_predict, (place, arm, length, learner, self._device), name)
+        name = f"{arm.name} (split {place[0] + 1}, seed {place[1] + 1})"
+        return Job(key, train_and_tell, (place, self.task, arm, training, self._device), name)
 
     def _stock(self, place: Round, arms: Sequence[Arm]) -> Stock:
         """What these arms of a round need, and no more: it is sent to every worker."""
@@ -195,20 +219,23 @@ class ReferenceTrials:
         """The same for all arms of a round."""
         return self.seed + place[1] + 1009 * place[0]
 
-    def _drawn(self, place: Round, screened: bool) -> Samples:
+    def _drawn(self, place: Round, screened: bool) -> Any:
         if (place, screened) not in self._samples:
             split, run = place
-            names = self.parts[split].train.class_names
+            most = self._most(split)
             screening = self._screenings()[split] if screened else None
-            bank = self.banks[split]
-            self._samples[place, screened] = samples_of(bank, names, self._most(split), run, self.seed, screening)
+            self._samples[place, screened] = self.exam.samples(
+                self.banks[split], list(most), list(most.values()), run, self.seed, screening
+            )  # fmt: skip
         return self._samples[place, screened]
 
-    def _most(self, split: int) -> list[int]:
-        """Samples of each class that the arms take, the greediest of them."""
-        sizes = self.parts[split].train.counts()
-        most: list[int] = np.max([arm.added(sizes) for arm in self.synthetic("none")], axis=0).tolist()
-        return most
+    def _most(self, split: int) -> dict[str, int]:
+        """Samples of each class, or of all alike where samples have none, that the greediest of the arms takes."""
+        train = self.parts[split].train
+        names = get_task(self.task).groups(train)
+        sizes = torch.bincount(train.labels, minlength=len(names)).tolist()
+        most = np.max([arm.added(sizes) for arm in self.synthetic("none")], axis=0).tolist()
+        return dict(zip(names, most, strict=True))
 
     def _screenings(self) -> list[dict[str, Any]]:
         """That of each split's bank; made when it is first asked for."""
@@ -221,23 +248,14 @@ class ReferenceTrials:
         soft, jobs = any(self.settings.soft), []
         told = self.screening.model_dump(mode="json")
         for split, (part, bank) in enumerate(zip(self.parts, self.banks, strict=True)):
-            most = [self.settings.seeds * count for count in self._most(split)]
-            wanted = dict(zip(part.train.class_names, most, strict=True))
+            wanted = {name: self.settings.seeds * count for name, count in self._most(split).items()}
             key = {
                 "what": "screening 1", "bank": bank.fingerprint, "settings": told, "wanted": wanted, "soft": soft,
-                "seed": self.seed, "data": digest(part.train.images, part.train.labels), "flips": self.flips,
+                "seed": self.seed, "data": digest(*part.train.tensors), "flips": self.flips,
             }  # fmt: skip
-            arguments = (split, wanted, told, self.seed, soft, self._device)
-            jobs.append(Job(key, material.screening_of, arguments, f"the screening for split {split + 1}"))
+            arguments = (split, self.task, wanted, told, self.seed, soft, self._device)
+            jobs.append(Job(key, screening_of, arguments, f"the screening for split {split + 1}"))
         return jobs
 
     def _outcome(self, result: Mapping[str, Any], place: Round, part: Part) -> Outcome:
-        held = self.parts[place[0]].choose if part == "choose" else self.parts[place[0]].score
-        assert held is not None
-        right = np.array([float(digit) for digit in result[part]])
-        labels = held.labels.numpy()
-        by_class = {name: right[labels == index] for index, name in enumerate(held.class_names)}
-        if self.balanced:
-            counts = np.bincount(labels, minlength=len(by_class))
-            right = right * (len(labels) / np.count_nonzero(counts) / np.maximum(counts, 1))[labels]
-        return Outcome(right, by_class)
+        return self.exam.outcome(result[part], self.parts[place[0]].judged()[part], self.metric)

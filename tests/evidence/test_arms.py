@@ -1,14 +1,15 @@
 import pytest
 
 from ganaug.errors import RecipeError
-from ganaug.evidence.arms import Arm, classical_arms, control_arms, fewer_real, synthetic_arms
+from ganaug.evidence.arms import Arm, control_arms, fewer_real, synthetic_arms
+from ganaug.evidence.exams import ClassExam
 from ganaug.recipe import Compare
 
 
 def test_flips_are_where_a_mirror_keeps_the_class():
-    names = [arm.augment for arm in classical_arms(Compare(), flips=True)]
+    names = [arm.augment for arm in ClassExam().classical(Compare(), flips=True)]
     assert names == ["none", "flip+crop", "flip+trivial", "flip+trivial+cutmix", "flip+elastic+trivial"]
-    assert [arm.augment for arm in classical_arms(Compare(), flips=False)] == [
+    assert [arm.augment for arm in ClassExam().classical(Compare(), flips=False)] == [
         "none",
         "crop",
         "trivial",
@@ -16,9 +17,9 @@ def test_flips_are_where_a_mirror_keeps_the_class():
         "elastic+trivial",
     ]
     both = Compare(augments=("flip", "none", "trivial", "flip+trivial"))
-    assert [arm.augment for arm in classical_arms(both, flips=False)] == ["none", "trivial"]
+    assert [arm.augment for arm in ClassExam().classical(both, flips=False)] == ["none", "trivial"]
     with pytest.raises(RecipeError, match="'flop'; did you mean 'flip'"):
-        classical_arms(Compare(augments=("flop",)), flips=True)
+        ClassExam().classical(Compare(augments=("flop",)), flips=True)
 
 
 def test_every_ratio_has_every_treatment_the_plainest_first():

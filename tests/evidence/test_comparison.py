@@ -12,8 +12,9 @@ from rich.console import Console
 import ganaug
 from ganaug.data import fingerprint, perceptual_print
 from ganaug.errors import DataError, GanaugError, LeakError, RecipeError, TrainingError
-from ganaug.evidence import material
+from ganaug.evidence import material, trials
 from ganaug.evidence.comparison import compare
+from ganaug.evidence.exams import classes
 from ganaug.evidence.parts import hold_back, splits
 
 PLAIN = {"augments": ["none"], "schedules": ["constant"], "screened": [False]}
@@ -43,8 +44,8 @@ def oracle(monkeypatch):
             right = torch.arange(len(images)) < round(share * len(images))
             return torch.where(right, truth, (truth + 1) % 4)
 
-        monkeypatch.setattr(material, "train_classifier", train)
-        monkeypatch.setattr(material, "predict", predict)
+        monkeypatch.setattr(classes, "train_classifier", train)
+        monkeypatch.setattr(classes, "predict", predict)
         return trained
 
     return use
@@ -122,7 +123,7 @@ def test_a_gain_that_the_choosing_part_did_not_see_is_no_ratio(marked, bank_of, 
         truth = (images[:, 0, 0, 0].long() - 10) % 4
         return torch.where(torch.arange(len(images)) < round(share * len(images)), truth, (truth + 1) % 4)
 
-    monkeypatch.setattr(material, "predict", predict)
+    monkeypatch.setattr(classes, "predict", predict)
     found = compare(marked(4, 1), bank_of(sevens), val=val, test=test, ratios=[0.5, 1], seeds=2, settings=PLAIN)
     assert found.difference.low > 0
     assert not found.won
@@ -160,10 +161,10 @@ def test_the_arms(marked, bank_of, oracle):
 
 def test_the_strongest_augmentation_carries_the_sweep_and_annealed_images_fade(marked, bank_of, oracle, monkeypatch):
     trained = oracle(lambda ratio, seed: 0.5)
-    train = material.train_classifier
+    train = classes.train_classifier
     better = {"crop": 0.6}
     monkeypatch.setattr(
-        material,
+        classes,
         "train_classifier",
         lambda *a, **k: better.get(k["augment"], 0.5) + 0.35 * bool(k["fading"]) + 0 * train(*a, **k),
     )
@@ -238,7 +239,7 @@ def refits(bank_of, monkeypatch):
         return {"split": split}
 
     monkeypatch.setattr(material, "refit", refit)
-    monkeypatch.setattr("ganaug.evidence.trials.as_bank", lambda told, device: bank_of(sevens))
+    monkeypatch.setattr(trials, "as_bank", lambda told, device: bank_of(sevens))
     return asked
 
 
@@ -280,8 +281,8 @@ def test_a_real_refit(labelled, bank_of, tiny_recipe):
 def test_minutes_decide_how_much_is_done(marked, bank_of, oracle, refits, monkeypatch):
     oracle(lambda ratio, seed: 0.5 + 0.1 * (ratio > 0))
     monkeypatch.setattr("ganaug.planning.seconds_per_step", lambda *_: 1e-9)
-    cell = material.train_and_predict
-    monkeypatch.setattr(material, "train_and_predict", lambda *a: {**cell(*a), "seconds": 6.0})
+    cell = trials.train_and_tell
+    monkeypatch.setattr(trials, "train_and_tell", lambda *a: {**cell(*a), "seconds": 6.0})
     bank = bank_of(sevens)
     whole = compare(marked(20, 1), bank, minutes=60, settings={"screened": [False]})
     assert (whole.settings["splits"], whole.settings["seeds"]) == (3, 2)
@@ -301,13 +302,13 @@ def test_a_comparison_that_was_stopped_goes_on(marked, bank_of, oracle, tmp_path
         if len(trained) == 3:
             raise KeyboardInterrupt
 
-    original = material.predict
-    material.predict = lambda *a: (stop(a), original(*a))[1]
+    original = classes.predict
+    classes.predict = lambda *a: (stop(a), original(*a))[1]
     try:
         with pytest.raises(KeyboardInterrupt):
             compare(train, bank_of(sevens), **arguments)
     finally:
-        material.predict = original
+        classes.predict = original
     found = compare(train, bank_of(sevens), **arguments)
     assert len(trained) == 3 + 10  # of twelve, four of them on fewer real images, two were finished
     assert compare(train, bank_of(sevens), **arguments) == found

@@ -2,9 +2,11 @@ import pytest
 import torch
 
 from ganaug.evidence.arms import Arm, control_arms
-from ganaug.evidence.material import Samples, Stock, digest, mixed, samples_of, share_of, train_and_predict
+from ganaug.evidence.exams import ClassExam
+from ganaug.evidence.exams.classes import Samples, mixed
+from ganaug.evidence.material import Stock, digest, share_of
 from ganaug.evidence.parts import Parts
-from ganaug.evidence.trials import Crew, ReferenceTrials
+from ganaug.evidence.trials import Crew, ReferenceTrials, train_and_tell
 from ganaug.recipe import Compare, Screening
 
 
@@ -79,7 +81,7 @@ def test_shuffled_labels_are_those_of_the_winner_dealt_out_anew(stock):
 def test_each_seed_has_samples_of_its_own(make_bank):
     bank = make_bank()
     names = bank.class_names
-    runs = [samples_of(bank, names, [3, 2, 0], run, 5, None) for run in (0, 1)]
+    runs = [ClassExam().samples(bank, names, [3, 2, 0], run, 5, None) for run in (0, 1)]
     assert torch.equal(runs[1].images[0], bank.sample("cat", 3, seed=6))
     assert not torch.equal(runs[0].images[0], runs[1].images[0])
 
@@ -88,21 +90,21 @@ def test_screened_samples_are_taken_in_turn_and_repeated_where_too_few_passed(ma
     bank = make_bank(("cat", "dog", "owl"))
     kept = {"cat": [4, 9, 11, 30], "dog": [2, 3, 5]}
     screening = {"kept": kept, "soft": {"cat": [[0.1, 0.9]] * 3 + [[0.3, 0.7]], "dog": [], "owl": []}}
-    first, second = (samples_of(bank, ("cat", "dog"), [2, 2], run, 5, screening) for run in (0, 1))
+    first, second = (ClassExam().samples(bank, ("cat", "dog"), [2, 2], run, 5, screening) for run in (0, 1))
     assert torch.equal(first.images[0], bank.sample_at(0, [4, 9], seed=5))
     assert torch.equal(second.images[0], bank.sample_at(0, [11, 30], seed=5))
     assert torch.equal(second.images[1], bank.sample_at(1, [5, 2], seed=5))
     assert second.soft[0].flatten().tolist() == pytest.approx([0.1, 0.9, 0.3, 0.7])
-    none = samples_of(bank, ("cat", "owl"), [2, 2], 0, 5, screening)
+    none = ClassExam().samples(bank, ("cat", "owl"), [2, 2], 0, 5, screening)
     assert [len(images) for images in none.images] == [2, 0]  # nothing of the owl passed
 
 
 def test_a_cell_tells_of_both_parts_and_its_key_of_what_it_used(stock):
-    told = train_and_predict({(0, 0): stock}, (0, 0), Arm("none", 0.5), {"steps": 2, "batch": 8}, None, "cpu")
+    told = train_and_tell({(0, 0): stock}, (0, 0), "classify", Arm("none", 0.5), {"steps": 2, "batch": 8}, "cpu")
     assert [len(told[part]) for part in ("choose", "score")] == [8, 12]
     assert set(told["score"]) <= {"0", "1"}
-    plain, more, other = Arm("none", 0.5), Arm("none", 1.0), Arm("none", 0.5, screened=True)
-    assert len({stock.digest(arm) for arm in (Arm("none"), plain, more, other)}) == 4
+    arms = [Arm("none"), Arm("none", 0.5), Arm("none", 1.0), Arm("none", 0.5, screened=True)]
+    assert len({digest(*ClassExam().tensors(stock, arm)) for arm in arms}) == 4
     assert digest(torch.zeros(2, 3)) != digest(torch.zeros(3, 2))
 
 
@@ -116,7 +118,7 @@ def test_a_real_screening_is_made_once_and_kept(labelled, make_bank, tiny_recipe
 
     def ask():
         trials = ReferenceTrials(
-            parts, settings, False, 0, Crew(torch.device("cpu"), tmp_path), [bank], screening=screening
+            "classify", parts, settings, False, 0, Crew(torch.device("cpu"), tmp_path), [bank], screening=screening
         )
         winner = Arm("none", 0.5, screened=True, soft=True)
         trials.run([(winner, (0, 0)), (winner, (0, 1)), (control_arms(winner)[0], (0, 0))], "score")

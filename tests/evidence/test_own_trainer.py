@@ -12,6 +12,7 @@ from ganaug.dataset import GanAugmented
 from ganaug.errors import DataError, TrainingError
 from ganaug.evidence import material
 from ganaug.evidence.comparison import compare
+from ganaug.evidence.exams import get_exam
 
 NAMES = ("ant", "bee", "cow", "doe")
 
@@ -94,9 +95,7 @@ def test_controls_have_as_many_images(labelled, bank, refits):
 
 
 def test_shuffled_samples_bear_any_label(bank):
-    from ganaug.evidence.own_trainer import _Shuffled
-
-    shuffled = _Shuffled(bank.manifest, list(bank.generators))
+    shuffled = get_exam("classify").shuffled(bank)
     assert shuffled.fingerprint != bank.fingerprint
     found = shuffled.sample_at(1, range(40), seed=3)
     of = [

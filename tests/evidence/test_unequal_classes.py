@@ -38,8 +38,8 @@ def test_levelling_helps_the_rare_class_and_the_verdict_says_so_class_by_class(f
 def test_every_class_counts_the_same(few_does, labelled):
     scored = labelled(10, 2).subset(range(33))  # three of the last class
     parts = Parts(few_does, None, scored, "bank", "test")
-    trials = ReferenceTrials([parts], Compare(), False, 0, Crew(torch.device("cpu")))
-    assert trials.balanced
+    trials = ReferenceTrials("classify", [parts], Compare(), False, 0, Crew(torch.device("cpu")))
+    assert trials.metric == "balanced accuracy"
     told = {"score": "1" * 30 + "000"}
     outcome = trials._outcome(told, (0, 0), "score")
     assert outcome.accuracy == pytest.approx(0.75)
