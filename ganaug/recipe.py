@@ -25,6 +25,7 @@ __all__ = [
     "Networks",
     "Recipe",
     "Reconstruction",
+    "Scenes",
     "Screening",
     "Snapshots",
     "Train",
@@ -163,6 +164,53 @@ class Gan(_Section):
             raise ValueError("lecam does not go with the relativistic loss; set gan.lecam=0 or another gan.loss")
         if self.class_ramp[0] > self.class_ramp[1]:
             raise ValueError("class_ramp must start before it ends, as in [0.1, 0.3]")
+        return self
+
+
+class Scenes(_Section):
+    """How objects are pasted into real images; used with boxes.
+
+    How many there are, how large, where and how close together is drawn from the set's own images.
+    """
+
+    objects: float = Field(
+        0.5, gt=0, le=10, description="objects pasted into an image, by how many an image of the set has; at least one"
+    )
+    most: int = Field(30, ge=1, le=1000, description="objects pasted into an image, at the most")
+    real: Share = Field(
+        0.5, description="share of them that are cut out of the set's own images; the others are the bank's"
+    )
+    rarity: float = Field(
+        0.5,
+        ge=0,
+        le=4,
+        description="a class is drawn by its number of objects to the power of minus this; 0: all equally often",
+    )
+    scale: float = Field(0.2, ge=0, le=2, description="natural logarithm by which a size is changed, at the most")
+    rotation: float = Field(10.0, ge=0, le=180, description="degrees that an object is turned by, at the most")
+    hidden: Share = Field(
+        0.3, description="part of an object that others or the border may hide; what would hide more goes elsewhere"
+    )
+    gone: Share = Field(
+        0.0, description="a real object of which less than this part can be seen loses its label; 0: never"
+    )
+    truncated: Share = Field(
+        0.25, description="part of an object that the border cuts off, of as many as it cuts off in the set's images"
+    )
+    blends: tuple[Literal["hard", "feathered", "gaussian", "poisson"], ...] = Field(
+        ("hard", "feathered", "gaussian", "poisson"),
+        min_length=1,
+        description="how an object's edge meets the scene; one of them is drawn for each, so that a seam tells nothing",
+    )
+    colour: Share = Field(0.8, description="how far an object's colours follow those of the ground, at the most")
+    distractors: Share = Field(
+        0.3, description="of the objects, with how many a piece of mere ground is pasted elsewhere in the same way"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Scenes:
+        if self.gone > 1 - self.hidden:
+            raise ValueError("gone must not be above 1 - hidden, what can always be seen; lower one of them")
         return self
 
 
@@ -353,6 +401,7 @@ class Recipe(_Section):
     variation: Variation = Variation()
     gan: Gan = Gan()
     unlabelled: Unlabelled = Unlabelled()
+    scenes: Scenes = Scenes()
     snapshots: Snapshots = Snapshots()
     monitor: Monitor = Monitor()
     screening: Screening | None = Field(

@@ -1,5 +1,20 @@
-"""New label maps from real ones: arrays only, seeded."""
+"""New label maps and new scenes from real ones: arrays only, seeded."""
 
+from ganaug.compositing.blending import blended
+from ganaug.compositing.cutouts import CutOut, cut, soft_alpha, transformed
 from ganaug.compositing.label_maps import MapComposer, class_shares
+from ganaug.compositing.placing import SceneStatistics
+from ganaug.compositing.scenes import Scene, SceneComposer
 
-__all__ = ["MapComposer", "class_shares"]
+__all__ = [
+    "CutOut",
+    "MapComposer",
+    "Scene",
+    "SceneComposer",
+    "SceneStatistics",
+    "blended",
+    "class_shares",
+    "cut",
+    "soft_alpha",
+    "transformed",
+]
