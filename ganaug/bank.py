@@ -35,6 +35,11 @@ __all__ = ["CHUNK", "FORMAT", "GeneratorBank", "Manifest", "Verdict", "load"]
 CHUNK = 64  # samples that are always run together, so that no sample depends on how many were asked for
 MOST_SAMPLES = 1_000_000
 _KEPT = "kept."  # before the names of tensors that belong to no generator
+_WAYS = {
+    "classify": "sample gives its images",
+    "segment": "sample_pairs gives its images with their label maps",
+    "detect": "sample_objects gives its objects with their alpha",
+}
 _NOT_A_BANK = "is not a bank; give a file that `ganaug fit` wrote, NAME.ganaug"
 
 
@@ -93,7 +98,7 @@ class GeneratorBank:
 
     @property
     def planes(self) -> int:
-        """Channels of `sample_at`: those of the images, and the label map where there is one."""
+        """Channels of `sample_at`: those of the images, and the label map or the alpha where there is one."""
         return get_task(self.task).planes(self.channels)
 
     @property
@@ -152,10 +157,10 @@ class GeneratorBank:
             (n, channels, resolution, resolution) uint8 on the CPU.
 
         Raises:
-            BankError: the bank knows no such class, a number is out of range, or the bank makes images of label maps,
-                which `sample_pairs` gives.
+            BankError: the bank knows no such class, a number is out of range, or its samples are not images alone:
+                `sample_pairs` and `sample_objects` give others.
         """
-        self.check_task("classify", "sample", "sample_pairs gives its images with their label maps")
+        self.check_task("classify", "sample", self._instead)
         index = self.class_index(cls)
         count = _whole(n, "n", 1, MOST_SAMPLES)
         first = _whole(start, "start", 0, 2**62)
@@ -169,11 +174,29 @@ class GeneratorBank:
             255 where no class is said; on the CPU. The same request gives the same bytes on a machine.
 
         Raises:
-            BankError: the bank makes images of classes, which `sample` gives, or a number is out of range.
+            BankError: the bank is for another task, or a number is out of range.
         """
-        self.check_task("segment", "sample_pairs", "sample gives its images")
+        self.check_task("segment", "sample_pairs", self._instead)
         count, first = _whole(n, "n", 1, MOST_SAMPLES), _whole(start, "start", 0, 2**62)
         samples = self.sample_at(0, range(first, first + count), seed=seed)
+        return samples[:, :-1], samples[:, -1]
+
+    def sample_objects(self, cls: str | int, n: int, *, seed: int = 0, start: int = 0) -> tuple[Tensor, Tensor]:
+        """Objects `start` to `start + n` of a class, cut out, from a bank for detection.
+
+        An object's box is where its alpha is 128 or more: one connected part.
+
+        Returns:
+            (n, channels, resolution, resolution) uint8, and alphas (n, resolution, resolution) uint8, 0 where nothing
+            is seen of the object; on the CPU. The same request gives the same bytes on a machine.
+
+        Raises:
+            BankError: the bank makes no objects or none of that class, or a number is out of range.
+        """
+        self.check_task("detect", "sample_objects", self._instead)
+        index = self.class_index(cls)
+        count, first = _whole(n, "n", 1, MOST_SAMPLES), _whole(start, "start", 0, 2**62)
+        samples = self.sample_at(index, range(first, first + count), seed=seed)
         return samples[:, :-1], samples[:, -1]
 
     def paint(self, maps: Tensor, *, seed: int = 0) -> Tensor:
@@ -183,7 +206,7 @@ class GeneratorBank:
             maps: (N, resolution, resolution) integers, places in `class_names`; any other number says no class.
             seed: of the noise, which differs from map to map.
         """
-        self.check_task("segment", "paint", "sample gives its images")
+        self.check_task("segment", "paint", self._instead)
         generator = self.generators[0]
         assert isinstance(generator, MapGenerator), "what the task builds"
         source = torch.Generator(device="cpu").manual_seed(_whole(seed, "seed", 0, 2**63 - 1))
@@ -191,6 +214,11 @@ class GeneratorBank:
         rows = (torch.rand(len(maps), generator=source) * len(generator.maps)).long().to(self.device)
         classes = one_hot(maps.to(self.device), len(self.class_names))
         return self._run(lambda: generator.paint(generator.place(noise, rows), classes))
+
+    @property
+    def _instead(self) -> str:
+        """What makes samples of this bank, in words."""
+        return _WAYS.get(self.task, "sample_at gives its samples")
 
     def check_task(self, task: str, what: str, instead: str) -> None:
         """Make sure that this is a bank for `task`, which `what` wants; a BankError that says `instead` what to do."""

@@ -139,7 +139,7 @@ def sample(
     device: Device = "auto",
     exist_ok: ExistOk = False,
 ) -> None:
-    """Write synthetic images to a folder; with their masks, where the bank is for segmentation."""
+    """Write synthetic images to a folder: with their masks, where the bank is for segmentation, objects with alpha."""
     from ganaug.bank import load
     from ganaug.mask_exporting import sample_masks
     from ganaug.workflow import sample_to_folder
@@ -152,7 +152,8 @@ def sample(
         _say(f"wrote {num} images into {out / 'images'} and their masks into {out / 'masks'}")
         return
     folders = sample_to_folder(loaded, out, classes=_split(classes), num=num, seed=seed, exist_ok=exist_ok)
-    _say(f"wrote {num} images of each of {len(folders)} classes into {out}")
+    kind = "cut-outs" if loaded.task == "detect" else "images"
+    _say(f"wrote {num} {kind} of each of {len(folders)} classes into {out}")
 
 
 @app.command()
@@ -432,8 +433,8 @@ def demo(
 
 def _no_verdict(manifest: Manifest) -> str:
     return (
-        "none, for no comparison speaks of masks"
-        if manifest.task == "segment"
+        "none, for no comparison speaks of masks or boxes"
+        if manifest.task != "classify"
         else "none yet; ask with: ganaug compare"
     )
 
@@ -444,7 +445,8 @@ def _generator(manifest: Manifest) -> str:
         return f"makes images of label maps, and holds {manifest.shape['maps']} of those it was fitted on"
     if "sources" in manifest.shape:
         return "varies real images, and holds all those that it was fitted on"
-    return "makes images of noise and a class"
+    what = "objects with alpha" if manifest.task == "detect" else "images"
+    return f"makes {what} of noise and a class"
 
 
 def _version(asked: bool) -> None:

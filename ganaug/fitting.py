@@ -64,11 +64,12 @@ def fit(
     held_back: Sequence[str] | LabelledImages = (),
     progress: bool = True,
 ) -> GeneratorBank:
-    """Train generators on a labelled image set: of images of a class, or with a recipe for it of label maps.
+    """Train generators on a labelled image set: of images of a class, or by recipe of label maps or of objects.
 
     Args:
         dataset: a folder or CSV path, any map-style dataset of (image, class) items, or `LabelledImages`; with a recipe
-            of task segment a folder of images and masks, a COCO file, or a dataset of (image, mask).
+            of task segment a folder of images and masks, a COCO file, or a dataset of (image, mask); of task detect a
+            VOC, YOLO or COCO set, or a dataset of (image, {"boxes", "labels", ...}).
         classes: names of the classes to learn; the recipe's `data.classes` by default, else all.
         recipe: a shipped name, a YAML file, a mapping or a `Recipe`; by default the size of the images decides.
         settings: changes to the recipe, as `{"gan.r1": 0.5}`.
@@ -165,8 +166,8 @@ class _Part:
     images: Tensor
     labels: Tensor
     """(N,) int64, places in `classes`."""
-    conditions: Tensor
-    """(N, ...), what the generator is told of each image."""
+    conditions: Any
+    """What the generator is told of each image, as its task gives it."""
     shape: Shape
     """Of the generator that is kept: of these classes."""
     others: Others | None = None

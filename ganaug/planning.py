@@ -17,9 +17,11 @@ from torch import Tensor
 from ganaug.bank import GeneratorBank
 from ganaug.basing import as_base, check_base, recipe_of_base, refuse_held_back
 from ganaug.data import DatasetView, LabelledImages, read_unlabelled, usable_rows
+from ganaug.data.box_files import holds_boxes
 from ganaug.data.folders import list_images
 from ganaug.data.mask_files import holds_masks
 from ganaug.data.masks import MaskedImages
+from ganaug.data.objects import ObjectImages
 from ganaug.errors import DataError, RecipeError, TrainingError
 from ganaug.gan.loop import seconds_per_step
 from ganaug.gan.networks import NetworkShape
@@ -36,6 +38,7 @@ OnBad = Literal["stop", "skip"]
 RecipeLike = str | Path | Recipe | Mapping[str, Any]
 
 _STEPPING = 0.9  # share of the minutes spent on training steps; the rest goes to snapshots
+_KINDS: dict[type, str] = {MaskedImages: "segment", ObjectImages: "detect"}
 _LOOKED_AT = 64  # images whose size is looked at to choose a resolution
 
 
@@ -69,7 +72,9 @@ class Plan:
         names = self.data.class_names
         counts = [f"{name} {count}" for name, count in zip(names, self.data.counts(), strict=True)]
         listed = ", ".join(counts[:20]) + (", ..." if len(counts) > 20 else "")
-        lines = [*self.notes, f"images: {len(self.data)} in {_several(len(names), 'class', 'classes')} ({listed})"]
+        kinds = f"{_several(len(names), 'class', 'classes')} ({listed})"
+        lines = [*self.notes, f"{'objects' if self.recipe.task == 'detect' else 'images'}: {len(self.data)} in {kinds}"]
+        lines += self.data.remarks
         if skipped := self.data.skipped:
             lines.append(f"skipped: {len(skipped)} that cannot be read, the first: {skipped[0]}")
         if self.unlabelled is not None and self.rows is not None:
@@ -168,8 +173,8 @@ def _without_budget(
         resolved = load_recipe(recipe).replace(changes)
     else:
         resolved = load_recipe(recipe).replace(changes)
-    if resolved.task == "segment" and (unlabelled is not None or base is not None):
-        raise RecipeError("unlabelled, base and into do not go with task segment; leave them out")
+    if resolved.task != "classify" and (unlabelled is not None or base is not None):
+        raise RecipeError(f"unlabelled, base and into do not go with task {resolved.task}; leave them out")
     ranks.check_batch(resolved.gan.batch)
     data = _read(dataset, resolved, classes, raw, on_bad)
     ranks.check_images(len(data))
@@ -252,7 +257,10 @@ def _read(dataset: Any, recipe: Recipe, classes: Sequence[str] | None, raw: Any,
             raise DataError(f"images are {side} px and the recipe is for {recipe.resolution}; read them at that size")
         if classes is not None and tuple(classes) != data.class_names:
             raise DataError(f"images are of the classes {', '.join(data.class_names)}; leave classes out")
-        if isinstance(data, MaskedImages) != (recipe.task == "segment"):
+        kind = (
+            "segment" if isinstance(data, MaskedImages) else "detect" if isinstance(data, ObjectImages) else "classify"
+        )
+        if kind != recipe.task:
             raise DataError(f"the images do not go with a recipe of task {recipe.task}; read them with its own task")
         for name, count in zip(data.class_names, data.counts(), strict=True):
             if count < 2 and recipe.task == "classify":
@@ -280,7 +288,7 @@ def _with_kimg(plan: Plan) -> Plan:
 
 
 def _probe(
-    processes: Processes, device: torch.device, recipe: Recipe, shape: Shape, images: Tensor, labels: Tensor
+    processes: Processes, device: torch.device, recipe: Recipe, shape: Shape, images: Tensor, labels: Any
 ) -> float:
     with enough_memory(recipe):
         return seconds_per_step(recipe, shape, get_task(recipe.task).build_training, device, images, labels, processes)
@@ -290,6 +298,8 @@ def choose_recipe(dataset: Any, *, raw: Any = None) -> tuple[str, str]:
     """Name of the shipped recipe that fits the images of a path or a dataset, and why."""
     if isinstance(dataset, MaskedImages) or (isinstance(dataset, (str, Path)) and holds_masks(Path(dataset))):
         return "segment-64", "there are images with masks"
+    if isinstance(dataset, ObjectImages) or (isinstance(dataset, (str, Path)) and holds_boxes(Path(dataset))):
+        return "detect-64", "there are images with boxes"
     if isinstance(dataset, LabelledImages):
         side = float(dataset.images.shape[-1])
     else:

@@ -23,6 +23,7 @@ __all__ = [
     "Gan",
     "Monitor",
     "Networks",
+    "Objects",
     "Recipe",
     "Reconstruction",
     "Scenes",
@@ -124,6 +125,16 @@ class Variation(_Section):
         if not (self.flow or self.colour or self.residual):
             raise ValueError("flow, colour and residual are all off, so nothing varies; leave one of them on")
         return self
+
+
+class Objects(_Section):
+    """Where the alpha of objects comes from; used with task detect."""
+
+    alpha: Literal["auto", "given", "learned", "soft"] = Field(
+        "auto",
+        description="given: by masks; learned: found from boxes, as what the ground around cannot explain; soft: the "
+        "boxes with a soft edge; auto: given where there are masks, else learned",
+    )
 
 
 class Gan(_Section):
@@ -381,8 +392,9 @@ class Train(_Section):
 class Recipe(_Section):
     """Everything that decides what a fit does, but for the data and the machine."""
 
-    task: Literal["classify", "segment"] = Field(
-        "classify", description="what a label is: a class for each image, or a map with a class for each pixel"
+    task: Literal["classify", "segment", "detect"] = Field(
+        "classify",
+        description="what a label is: a class for each image, a map with a class for each pixel, or boxes of objects",
     )
     resolution: Literal[16, 32, 64, 128] = Field(32, description="side of the generated images, in pixels")
     base: str | None = Field(None, description="a bank of other classes to start from; null: from nothing")
@@ -399,6 +411,7 @@ class Recipe(_Section):
     networks: Networks = Networks()
     reconstruction: Reconstruction = Reconstruction()
     variation: Variation = Variation()
+    objects: Objects = Objects()
     gan: Gan = Gan()
     unlabelled: Unlabelled = Unlabelled()
     scenes: Scenes = Scenes()
@@ -417,17 +430,27 @@ class Recipe(_Section):
             raise ValueError("a budget is needed; set kimg or minutes")
         if self.per_class and (self.base is not None or self.networks.keep):
             raise ValueError("per_class goes with neither base nor networks.keep; leave one out")
-        if self.task == "segment":
-            if self.per_class:
-                raise ValueError("per_class does not go with task segment: its maps hold all classes; set it to false")
-            if self.reconstruction.share:
-                raise ValueError("reconstruction.share must be 0 with task segment, which plays from the first step")
-            if self.base is not None or self.data.unlabelled is not None or self.networks.keep:
-                raise ValueError("base, data.unlabelled and networks.keep do not go with task segment; leave them out")
-            if self.generator != "image":
-                raise ValueError("generator must be image with task segment")
-            if self.resolution < 32:
-                raise ValueError("resolution must be 32 or more with task segment")
+        return self
+
+    @model_validator(mode="after")
+    def _for_its_task(self) -> Recipe:
+        task = self.task
+        if task == "classify":
+            return self
+        if self.per_class:
+            raise ValueError(
+                f"per_class does not go with task {task}: one generator makes all classes; set it to false"
+            )
+        if self.base is not None or self.data.unlabelled is not None or self.networks.keep:
+            raise ValueError(f"base, data.unlabelled and networks.keep do not go with task {task}; leave them out")
+        if self.generator != "image":
+            raise ValueError(f"generator must be image with task {task}")
+        if self.resolution < 32:
+            raise ValueError(f"resolution must be 32 or more with task {task}")
+        if task == "segment" and self.reconstruction.share:
+            raise ValueError("reconstruction.share must be 0 with task segment, which plays from the first step")
+        if task == "detect" and self.objects.alpha == "learned" and not self.reconstruction.share:
+            raise ValueError("objects.alpha learned needs reconstruction.share above 0: that is when it is learned")
         return self
 
     def replace(self, changes: Mapping[str, Any]) -> Recipe:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ganaug.data import LabelledImages
 from ganaug.data.masks import MaskedImages
+from ganaug.data.objects import ObjectImages
 from ganaug.errors import DataError, OutputError
 from ganaug.gan.monitor import Event, Snapshot
 from ganaug.output import MARK, check_folder, make_folder, write_text
@@ -206,6 +207,8 @@ def _digest(data: LabelledImages) -> str:
     digest = hashlib.sha256(json.dumps([data.fingerprints, data.labels.tolist()]).encode())
     if isinstance(data, MaskedImages):
         digest.update(data.maps.numpy().tobytes())
+    if isinstance(data, ObjectImages):
+        digest.update(data.images.numpy().tobytes())
     return digest.hexdigest()[:32]
 
 

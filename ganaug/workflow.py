@@ -19,6 +19,7 @@ from ganaug.bank import GeneratorBank
 from ganaug.data import LabelledImages, choose_classes, read_unlabelled, safe_stem, without_copies
 from ganaug.data.folders import list_images
 from ganaug.data.masks import MaskedImages
+from ganaug.data.objects import ObjectImages
 from ganaug.errors import BankError, LeakError, OutputError, RecipeError
 from ganaug.evidence.comparison import Comparison, compare
 from ganaug.evidence.exams.classes import read
@@ -53,17 +54,20 @@ def sample_to_folder(
 ) -> list[Path]:
     """Write `num` synthetic images of each class as `OUT/class/000000.png`; returns the class folders.
 
+    Those of a bank for detection are cut-outs, whose alpha is that of the PNG.
+
     Raises:
         OutputError: `out` holds something and `exist_ok` is not given, or cannot be written to.
         DataError: a class is not in the bank, or is named twice.
         BankError: `num` or `seed` is out of range.
     """
-    bank.check_task("classify", "class folders", "sample_masks writes its pairs")
+    if bank.task == "segment":
+        bank.check_task("classify", "class folders", "sample_masks writes its pairs")
     names = choose_classes(bank.class_names, classes)
     check_folder(Path(out), exist_ok=exist_ok)
     if num < 1:
         raise BankError(f"num is {num}; give the number of images wanted of each class, 1 or more")
-    bank.sample(names[0], 1, seed=seed, start=num - 1)  # what is wrong shows before anything is written
+    bank.sample_at(bank.class_index(names[0]), [num - 1], seed=seed)  # what is wrong shows before anything is written
     folders = []
     goal = make_folder(Path(out))
     for name in names:
@@ -73,7 +77,7 @@ def sample_to_folder(
         except OSError as error:
             raise OutputError(f"{folder} cannot be made ({error.strerror}); choose another --out") from error
         for start in range(0, num, _CHUNK):
-            images = bank.sample(name, min(_CHUNK, num - start), seed=seed, start=start)
+            images = bank.sample_at(bank.class_index(name), range(start, min(num, start + _CHUNK)), seed=seed)
             for index, image in enumerate(images, start):
                 save_picture(as_picture(image), folder / f"{index:06d}.png")
         folders.append(folder)
@@ -93,9 +97,12 @@ def preview(
 
     `data` is whatever `fit` takes; a copy shows itself as a synthetic image that equals its nearest real one. Of a bank
     for segmentation: new label maps and their images, and one map under six noises; with `data` real maps and images.
+    Of a bank for detection: cut-outs on chequers, and with `data` on real grounds, and the nearest real crops.
     """
     if bank.task == "segment":
         return _preview_maps(bank, data, seed, on_bad)
+    if bank.task == "detect":
+        return _preview_objects(bank, data, classes, columns, seed, on_bad)
     names = choose_classes(bank.class_names, classes)
     synthetic = {name: bank.sample(name, columns, seed=seed) for name in names}
     panels: list[Panel] = [("synthetic", synthetic)]
@@ -122,6 +129,31 @@ def _preview_maps(bank: GeneratorBank, data: Any, seed: int, on_bad: OnBad) -> I
     painted = bank.paint(maps.repeat(_MAPS, 1, 1), seed=seed).unflatten(0, (_MAPS, _MAPS))
     panels.append(("one map, six noises", {row: painted[:, place] for place, row in enumerate(rows)}))
     return draw_grid(panels, columns=_MAPS)
+
+
+def _preview_objects(
+    bank: GeneratorBank, data: Any, classes: Sequence[str] | None, columns: int, seed: int, on_bad: OnBad
+) -> Image.Image:
+    names = choose_classes(bank.class_names, classes)
+    made = {name: bank.sample_objects(name, columns, seed=seed) for name in names}
+    places = torch.arange(bank.resolution) // max(1, bank.resolution // 8)
+    chequers = (255 - 64 * ((places[:, None] + places) % 2)).to(torch.uint8).expand(columns, bank.channels, -1, -1)
+    panels: list[Panel] = [("synthetic", {name: _laid(*made[name], chequers) for name in names})]
+    if data is not None:
+        real = get_task(bank.task).read(data, bank.recipe, classes=names, on_bad=on_bad, least=1)
+        assert isinstance(real, ObjectImages), "read by the task"
+        by_class = {name: real.images[real.labels == index] for index, name in enumerate(names)}
+        grounds = real.backgrounds[torch.arange(columns) * len(real.backgrounds) // columns]
+        shown = {name: _laid(*made[name], grounds) for name in names}
+        nearest = {name: by_class[name][nearest_images(made[name][0], by_class[name])[0]] for name in names}
+        others = {name: images[:columns] for name, images in by_class.items()}
+        panels += [("on real grounds", shown), ("nearest real crop to each", nearest), ("real", others)]
+    return draw_grid(panels, columns=columns)
+
+
+def _laid(images: Tensor, alphas: Tensor, grounds: Tensor) -> Tensor:
+    """Images NCHW uint8 with alphas (N, H, W) uint8 over grounds NCHW uint8."""
+    return torch.lerp(grounds.float(), images.float(), alphas[:, None].float() / 255).round().to(torch.uint8)
 
 
 def _each(rows: Sequence[str], images: Tensor) -> dict[str, Tensor]:

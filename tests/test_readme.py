@@ -47,7 +47,7 @@ def test_every_command_and_recipe_that_is_named_exists():
     named = set(re.findall(r"`?ganaug ([a-z]+)\b", README))
     assert commands <= named
     assert {word for word in named if re.search(rf"^\| `ganaug {word}", README, re.MULTILINE)} == commands
-    assert set(re.findall(r"`((?:classify|segment|vae|vary)-[a-z0-9-]+)`", README)) == set(recipe_names())
+    assert set(re.findall(r"`((?:classify|detect|segment|vae|vary)-[a-z0-9-]+)`", README)) == set(recipe_names())
 
 
 def test_every_setting_that_is_named_exists():

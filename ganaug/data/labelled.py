@@ -40,6 +40,7 @@ class LabelledImages:
     fingerprints: tuple[str, ...]  # of the whole images, not of these squares
     skipped: tuple[str, ...] = ()  # a line for each image that could not be read
     perceptual: tuple[str, ...] = ()  # prints of the whole images for near-copies; none where they are not known
+    remarks: tuple[str, ...] = ()  # lines for a person, of what was left out or is scarce
 
     def __len__(self) -> int:
         return len(self.labels)

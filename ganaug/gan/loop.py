@@ -36,8 +36,8 @@ class Fit:
 
     images: Tensor
     """(N, C, H, W) uint8."""
-    labels: Tensor
-    """(N, ...), what the task tells the generator of each image: its class, or its label map."""
+    labels: Any
+    """What the task tells the generator of each image: its class (N,), its label map (N, H, W), or more."""
     recipe: Recipe
     shape: Shape
     build: BuildTraining
@@ -257,7 +257,7 @@ def seconds_per_step(
     build: BuildTraining,
     device: torch.device,
     images: Tensor,
-    labels: Tensor,
+    labels: Any,
     processes: Processes | None = None,
 ) -> float:
     """Mean seconds of a step over the whole budget, measured on a trainer that is thrown away."""

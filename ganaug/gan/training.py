@@ -72,7 +72,7 @@ class Training(Protocol):
     def sampler(self) -> nn.Module:
         """What samples are drawn from: (noise (N, latent_dim), condition) to images NCHW in [-1, 1]; uses "average"."""
 
-    def take(self, images: Tensor, labels: Tensor, random: torch.Generator) -> Batches:
+    def take(self, images: Tensor, labels: Any, random: torch.Generator) -> Batches:
         """Look at all training images, (N, C, H, W) uint8, before the first step; `labels` are the task's conditions.
 
         Returns:

@@ -6,13 +6,14 @@ from typing import Union
 
 from ganaug.errors import BankError
 from ganaug.tasks.classify import ClassifyTask
+from ganaug.tasks.detect import DetectTask
 from ganaug.tasks.segment import SegmentTask
 
-__all__ = ["ClassifyTask", "SegmentTask", "Task", "get_task"]
+__all__ = ["ClassifyTask", "DetectTask", "SegmentTask", "Task", "get_task"]
 
-Task = Union[ClassifyTask, SegmentTask]
+Task = Union[ClassifyTask, SegmentTask, DetectTask]
 
-_TASKS: dict[str, Task] = {task.name: task for task in (ClassifyTask(), SegmentTask())}
+_TASKS: dict[str, Task] = {task.name: task for task in (ClassifyTask(), SegmentTask(), DetectTask())}
 
 
 def get_task(name: str) -> Task:

@@ -116,8 +116,8 @@ class ClassifyTask:
         """Names of what `data.labels` number."""
         return data.class_names
 
-    def conditions(self, data: LabelledImages) -> Tensor:
-        """What a generator is told of each image."""
+    def conditions(self, data: LabelledImages) -> Any:
+        """What a generator is told of each image: its class, (N,) int64."""
         return data.labels
 
     def planes(self, image_channels: int) -> int:

@@ -1,0 +1,90 @@
+"""Detection: the generator makes objects with alpha, and a sample's box is where it was put into a real scene."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ganaug.data.labelled import LabelledImages
+from ganaug.data.objects import ObjectImages, read_objects
+from ganaug.errors import DataError
+from ganaug.gan.cut_outs import ObjectConditions, ObjectGenerator, largest_part, opacity
+from ganaug.gan.mixed import Others
+from ganaug.gan.networks import NetworkShape
+from ganaug.gan.object_step import ObjectTrainer
+from ganaug.gan.processes import Processes
+from ganaug.gan.start import Start
+from ganaug.recipe import Recipe
+from ganaug.tasks.classify import ClassifyTask
+
+__all__ = ["DetectTask"]
+
+
+class DetectTask(ClassifyTask):
+    """Noise and class to an object with alpha."""
+
+    name = "detect"
+
+    def read(
+        self,
+        dataset: Any,
+        recipe: Recipe,
+        *,
+        classes: Sequence[str] | None = None,
+        raw: Any = None,
+        on_bad: Literal["stop", "skip"] = "stop",
+        least: int = 2,
+    ) -> ObjectImages:
+        """All objects of `dataset` (a path, or any dataset of (image, target) items) at the recipe's resolution."""
+        data = read_objects(
+            dataset,
+            resolution=recipe.resolution,
+            classes=classes,
+            colour=recipe.data.colour,
+            on_bad=on_bad,
+            raw=raw,
+            least=least,
+        )
+        if recipe.objects.alpha == "given" and data.alphas is None:
+            raise DataError(
+                "objects.alpha is given and some objects have no mask; leave it out, or choose learned or soft"
+            )
+        return data
+
+    def build_training(
+        self,
+        recipe: Recipe,
+        shape: NetworkShape,
+        device: torch.device,
+        half: bool,
+        *,
+        processes: Processes,
+        others: Others | None = None,
+        start: Start | None = None,
+    ) -> ObjectTrainer:
+        """The untrained trainer that the recipe wants; see `BuildTraining`."""
+        assert others is None, "refused when the fit was planned"
+        assert start is None, "refused when the fit was planned"
+        return ObjectTrainer(recipe, shape, device, half, processes=processes)
+
+    def build_generator(self, shape: Mapping[str, Any]) -> nn.Module:
+        """The generator of a bank, from the shape that its manifest keeps; weights are untrained."""
+        return ObjectGenerator(NetworkShape(**shape))
+
+    def conditions(self, data: LabelledImages) -> ObjectConditions:
+        """What a generator is told of each crop, and real grounds."""
+        assert isinstance(data, ObjectImages), "read by this task"
+        return ObjectConditions(data.labels, data.inside, data.alphas, data.backgrounds)
+
+    def planes(self, image_channels: int) -> int:
+        """Channels of raw output: those of the image, and alpha."""
+        return image_channels + 1
+
+    def run(self, generator: nn.Module, noise: Tensor, labels: Tensor) -> Tensor:
+        """Raw output (N, planes, H, W) in [-1, 1]: objects, and as the last channel the alpha of one part each."""
+        assert isinstance(generator, ObjectGenerator), "built by this task"
+        made = generator.cut_outs(noise, labels)
+        return torch.cat([made[:, :-1], largest_part(opacity(made)) * 2 - 1], dim=1)
