@@ -45,6 +45,9 @@ class ExportFormat(str, Enum):
 
     imagefolder = "imagefolder"
     masks = "masks"
+    yolo = "yolo"
+    coco = "coco"
+    voc = "voc"
 
 
 Bank = Annotated[Path, typer.Argument(metavar="BANK", help="A bank, NAME.ganaug.", show_default=False)]
@@ -387,19 +390,32 @@ def export(
         bool, typer.Option("--screening", help="Only synthetic images that are fit to train on.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    on_bad: Annotated[OnBad, typer.Option(help="Boxes or files of theirs that cannot be used: stop, or skip.")] = (
+        OnBad.stop
+    ),
     exist_ok: ExistOk = False,
 ) -> None:
     """Write real and synthetic images to disk, with a CSV that says which is which."""
     from ganaug.bank import load
+    from ganaug.boxes_exporting import export_boxes
     from ganaug.exporting import export as write
     from ganaug.mask_exporting import export_masks
 
     source = data.resolve()
+    source = source.parent if source.suffix in {".json", ".yaml", ".yml"} else source
     goal = out if out is not None else source.with_name(f"{source.stem}-mixed")  # never inside the data
     if format is ExportFormat.masks:
         if screening:
             raise RecipeError("pairs of image and mask cannot be screened; leave --screening out")
         _say(str(export_masks(load(bank), data, goal, ratio=ratio, seed=seed, exist_ok=exist_ok)))
+        return
+    if format is not ExportFormat.imagefolder:
+        if screening:
+            raise RecipeError("scenes with boxes cannot be screened; leave --screening out")
+        written = export_boxes(
+            load(bank), data, goal, format=format.value, ratio=ratio, seed=seed, on_bad=on_bad.value, exist_ok=exist_ok
+        )
+        _say(str(written))
         return
     written = write(load(bank), data, goal, ratio=ratio, screening=screening, seed=seed, exist_ok=exist_ok)
     _say(str(written))

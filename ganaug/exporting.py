@@ -27,13 +27,15 @@ from ganaug.ratios import share_out
 from ganaug.recipe import Screening
 from ganaug.screening import screen
 
-__all__ = ["ExportSummary", "Link", "Writer", "bring_along", "built_beside", "export"]
+__all__ = ["ExportSummary", "Link", "Writer", "bring_along", "built_beside", "check_goal", "export"]
 
 Link = Literal["auto", "copy", "hard", "sym"]
 """How a real image gets there; "auto" makes a hard link, or a copy where the disk will not have links."""
 
 LIST = "ganaug.csv"
 _APART = {"dev", "test", "val", "valid", "validation"}  # folders beside `train` that are never added to
+_OURS = {".jpg", ".png", ".txt", ".xml"}  # endings of synthetic images and their labels
+_OTHER_TASKS = "pairs go to --format masks, and scenes with boxes to yolo, coco or voc"
 _CHUNK = 256  # synthetic images in memory at a time
 _MOST = 1000.0  # synthetic images for each real one
 
@@ -102,7 +104,7 @@ def export(
         LeakError: the samples are screened, and some of the images were held back from the bank's fit.
         RecipeError: the ratio or the kind of link is not on offer.
     """
-    bank.check_task("classify", "an export of class folders", "its pairs go to --format masks")
+    bank.check_task("classify", "an export of class folders", _OTHER_TASKS)
     if not (math.isfinite(ratio) and 0 <= ratio <= _MOST):
         raise RecipeError(f"ratio is {ratio}; wanted synthetic images for each real one, 0 to {_MOST:.0f}")
     if link not in {"auto", "copy", "hard", "sym"}:
@@ -113,7 +115,7 @@ def export(
     if len(unknown) == len(present):
         raise DataError(f"the bank knows none of the classes of {data}; it knows {', '.join(bank.class_names[:12])}")
     goal = Path(out).expanduser().resolve()
-    _check_goal(goal, Path(data).expanduser().resolve(), files, exist_ok)
+    check_goal(goal, Path(data).expanduser().resolve(), files.paths, exist_ok)
     with built_beside(goal) as building:
         writer = Writer(building, link)
         part = files.root.name if files.root != Path(data).expanduser() else ""  # "train", where it has one
@@ -134,9 +136,14 @@ def export(
 # Where it may be written
 
 
-def _check_goal(goal: Path, data: Path, files: ImageFiles, exist_ok: bool) -> None:
-    folders = {path.parent.resolve() for path in files.paths} | {data}
-    originals = {path.resolve().parent for path in files.paths}
+def check_goal(goal: Path, data: Path, paths: Sequence[Path], exist_ok: bool) -> None:
+    """Make sure, before any work, that `goal` neither holds nor lies in the data, and is free.
+
+    Raises:
+        OutputError: it is not.
+    """
+    folders = {path.parent.resolve() for path in paths} | {data}
+    originals = {path.resolve().parent for path in paths}
     for place in folders | originals:
         if goal == place or goal in place.parents:
             raise OutputError(f"{goal} holds the data, which is never changed; choose another --out")
@@ -171,17 +178,17 @@ def built_beside(goal: Path) -> Iterator[Path]:
 
 
 def _remove_earlier(goal: Path) -> None:
-    """Take away the synthetic images that an earlier export listed: they would be taken for real ones."""
+    """Take away what an earlier export listed as synthetic, with its labels: it would be taken for real."""
     listed = goal / LIST
     if not listed.is_file():
         return
     with listed.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     for row in rows:
-        path = goal / (row.get("path") or "")
-        ours = row.get("source") == "synthetic" and path.name.startswith("ganaug-") and path.suffix == ".png"
-        if ours and goal in path.resolve().parents and path.is_file():
-            path.unlink()
+        for path in (goal / (row.get("path") or ""), goal / (row.get("label") or "")):
+            ours = row.get("source") == "synthetic" and path.name.startswith("ganaug-") and path.suffix in _OURS
+            if ours and goal in path.resolve().parents and path.is_file():
+                path.unlink()
 
 
 def _move_into(building: Path, goal: Path) -> None:

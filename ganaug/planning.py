@@ -19,6 +19,7 @@ from ganaug.basing import as_base, check_base, recipe_of_base, refuse_held_back
 from ganaug.data import DatasetView, LabelledImages, read_unlabelled, usable_rows
 from ganaug.data.box_files import holds_boxes
 from ganaug.data.folders import list_images
+from ganaug.data.items import split_item
 from ganaug.data.mask_files import holds_masks
 from ganaug.data.masks import MaskedImages
 from ganaug.data.objects import ObjectImages
@@ -298,7 +299,7 @@ def choose_recipe(dataset: Any, *, raw: Any = None) -> tuple[str, str]:
     """Name of the shipped recipe that fits the images of a path or a dataset, and why."""
     if isinstance(dataset, MaskedImages) or (isinstance(dataset, (str, Path)) and holds_masks(Path(dataset))):
         return "segment-64", "there are images with masks"
-    if isinstance(dataset, ObjectImages) or (isinstance(dataset, (str, Path)) and holds_boxes(Path(dataset))):
+    if isinstance(dataset, ObjectImages) or _has_boxes(dataset if raw is None else raw):
         return "detect-64", "there are images with boxes"
     if isinstance(dataset, LabelledImages):
         side = float(dataset.images.shape[-1])
@@ -313,6 +314,16 @@ def choose_recipe(dataset: Any, *, raw: Any = None) -> tuple[str, str]:
         return "classify-16", f"the images are about {side:.0f} px"
     finer = "; classify-64 and classify-128 are finer and slower" if side >= 48 else ""
     return "classify-32", f"the images are about {side:.0f} px{finer}"
+
+
+def _has_boxes(dataset: Any) -> bool:
+    """Whether a path is of images with boxes, or the targets of a dataset are dicts, as those of detection are."""
+    if isinstance(dataset, (str, Path)):
+        return holds_boxes(Path(dataset))
+    try:
+        return isinstance(split_item(dataset[0])[1], Mapping)
+    except Exception:  # a user's code, or no dataset at all: told by who reads it
+        return False
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ from ganaug.data.images import open_image
 from ganaug.data.outlines import Outline, filled
 from ganaug.errors import DataError, did_you_mean
 
-__all__ = ["BoxFiles", "Objects", "find_layout", "holds_boxes", "list_boxes"]
+__all__ = ["BoxFiles", "Objects", "find_layout", "holds_boxes", "list_boxes", "read_part"]
 
 _LAYOUT = (
     "wanted YOLO (data.yaml, or images/ and labels/), Pascal VOC (JPEGImages/ and Annotations/) or COCO (a JSON file)"
@@ -157,33 +157,40 @@ def list_boxes(path: str | Path, *, on_bad: str = "stop", part: str = "train") -
         if layout is None:
             kind = "holds no images with boxes" if path.expanduser().exists() else "does not exist"
             raise DataError(f"{path} {kind}; {_LAYOUT}")
-        return read_part(layout, part, on_bad)
+        files = read_part(layout, part, on_bad)
     except (OSError, RuntimeError) as error:  # RuntimeError: ~name of nobody's home
         raise DataError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    if not any(files.counts()):
+        raise DataError(f"{path}: none of its {len(files)} images has an object; wanted boxes to learn from")
+    return files
 
 
 def read_part(layout: BoxLayout, part: str, on_bad: str) -> BoxFiles:
-    """As `list_boxes`, of a set whose layout is known."""
+    """As `list_boxes`, of a set whose layout is known; there may be no object."""
     if part not in layout.parts:
         raise DataError(f"{layout.root} has no {part} part, only {', '.join(layout.parts)}")
     faults = Faults(on_bad)
     entries = list(layout.entries(part, faults))
-    names = layout.names if layout.names is not None else _names_said(entries)
+    names = layout.names if layout.names is not None else _names_said(layout, part, entries)
     objects = [_objects(entry, names, faults) for entry in entries]
     if faults.skipped:
         told = f"{len(faults.skipped)} rows or files" if len(faults.skipped) > 1 else "one row or file"
         warnings.warn(f"{told} of {layout.root} left out; the first: {faults.skipped[0]}", stacklevel=3)
-    if not any(len(one.labels) for one in objects):
-        raise DataError(f"{layout.root}: none of its {len(entries)} images has an object; wanted boxes to learn from")
     paths, said_in = [entry.image for entry in entries], [entry.said_in for entry in entries]
     return BoxFiles(layout, part, names, paths, said_in, objects, tuple(faults.skipped))
 
 
-def _names_said(entries: Sequence[Entry]) -> tuple[str, ...]:
-    """Names where no file lists them: those of the rows, or the numbers up to the highest."""
+def _names_said(layout: BoxLayout, part: str, entries: Sequence[Entry]) -> tuple[str, ...]:
+    """Names where no file lists them: those of the training part first, so that every part numbers them alike."""
+    training = entries if part == "train" else list(layout.entries("train", Faults("skip")))
+    return tuple(dict.fromkeys(name for some in (training, entries) for name in _sorted_names(some)))
+
+
+def _sorted_names(entries: Sequence[Entry]) -> list[str]:
+    """Names in the rows; where they have numbers, all up to the highest."""
     labels = {row.label for entry in entries for row in entry.rows}
     numbers = [label for label in labels if isinstance(label, int)]
-    return tuple(map(str, range(max(numbers) + 1))) if numbers else tuple(sorted(map(str, labels)))
+    return [str(number) for number in range(max(numbers) + 1)] if numbers else sorted(map(str, labels))
 
 
 def _objects(entry: Entry, names: tuple[str, ...], faults: Faults) -> Objects:

@@ -91,6 +91,8 @@ class BoxLayout(ABC):
     """Class names by number, where a file lists them; else they are those that the rows say."""
     numbers: tuple[int, ...] | None = None
     """The set's own number of each class, where those are not 0 and up."""
+    keypoints: int = 0
+    """Numbers that a row has after those of its box."""
 
     @abstractmethod
     def entries(self, part: str, faults: Faults) -> Iterator[Entry]:

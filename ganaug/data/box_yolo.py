@@ -39,7 +39,6 @@ class YoloLayout(BoxLayout):
     """Folders, or text files that list images, of each part."""
     names: tuple[str, ...] | None = None
     keypoints: int = 0
-    """Numbers after those of a box."""
     form: str = field(default="yolo", init=False)
 
     @property
@@ -212,6 +211,7 @@ def _of_yaml(path: Path) -> YoloLayout:
     for source in sources["train"]:
         if not source.exists():
             raise DataError(f"{path}: train: is {source}, which does not exist; mend train: or path:")
+    sources = {name: places for name, places in sources.items() if any(place.exists() for place in places)}
     return YoloLayout(path.parent, sources, _names(path, said), _keypoints(said))
 
 

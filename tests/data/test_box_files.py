@@ -136,6 +136,10 @@ def test_only_the_part_that_is_asked_for_is_read(tmp_path):
     (tmp_path / "Annotations/c.xml").write_text("broken")
     assert len(list_boxes(tmp_path)) == 2
     assert len(list_boxes(tmp_path, part="val")) == 1
+    (tmp_path / "ImageSets/Main/val.txt").write_text("b\n")
+    val = list_boxes(tmp_path, part="val")
+    assert val.classes == NAMES  # though there are dogs alone
+    assert val.checked(0).labels.tolist() == [1]
     with pytest.raises(DataError, match="has no test part, only train, val"):
         list_boxes(tmp_path, part="test")
 
