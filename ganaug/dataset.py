@@ -166,8 +166,9 @@ class GanAugmented(Dataset[Any]):
         report: Report | None,
     ) -> None:
         """Make the pool of the chosen samples; slots of a class that has none are left to real images."""
-        wanted = {index: count for index, count in counts.items() if count and not chosen.barren(index)}
-        self._barren = np.array([cls.bank_index not in wanted for cls in self._matched])
+        filled = {index: count for index, count in counts.items() if count and not chosen.barren(index)}
+        self._barren = np.array([cls.bank_index not in filled for cls in self._matched])
+        wanted = self._view.samples_for(filled, bank.class_names, bank.label_numbers) if filled else {}
         if wanted:
             self._pool = SamplePool.create(
                 bank, wanted, seed=self._seed, directory=pool_dir, chosen=chosen.indices, soft=chosen.soft,
@@ -283,13 +284,14 @@ class GanAugmented(Dataset[Any]):
         slot = place - self._real_length
         cls, rank, slots = self._slot_class[slot], int(self._slot_rank[slot]), int(self._slots[self._slot_class[slot]])
         matched = self._matched[cls]
-        assert self._pool is not None
         sample = (rank + epoch * slots) % (self._factor * slots)
-        image = self._pool[matched.bank_index, sample]
-        model = int(self._slot_model[slot])
-        item = self._view.compose(image, matched.label, model, self._fit)
+        item = self._view.synthetic(
+            self._pool, (matched.bank_index, sample), matched.label, int(self._slot_model[slot]), self._fit,
+            (self._seed, epoch, place),
+        )  # fmt: skip
         if self._soft_classes is None:
             return item
+        assert self._pool is not None, "made with its soft labels"
         return join_item(item, split_item(item)[0], torch.from_numpy(self._pool.soft(matched.bank_index, sample)))
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -11,12 +11,14 @@ import numpy.typing as npt
 
 from ganaug.bank import GeneratorBank
 from ganaug.data import DatasetView, fingerprint, near_copies, perceptual_print
+from ganaug.data.box_view import BoxView
+from ganaug.data.class_names import same_classes
 from ganaug.data.mask_view import MaskView
 from ganaug.errors import DataError, LeakError
 
 __all__ = ["MatchedClass", "larger_images", "match_classes", "strange_images", "unmatched_classes", "with_size"]
 
-View = Union[DatasetView, MaskView]
+View = Union[DatasetView, MaskView, BoxView]
 MOST_CHECKED = 2000  # images whose fingerprints are looked at
 STRANGE_SHARE = 0.1  # images that the bank was not fitted on, above which it is said
 MOST_SIZES = 64  # images whose size is looked at
@@ -46,20 +48,13 @@ def match_classes(view: View, labels: npt.NDArray[np.int64], bank: GeneratorBank
     Raises:
         DataError: there is no such class.
     """
-    if bank.task == "segment":  # its images have no class of their own
+    if not isinstance(view, DatasetView):  # its images have no class of their own
         return [MatchedClass(0, "images", 0, "images", np.arange(len(labels)))]
-    present = [int(label) for label in np.unique(labels)]
-    by_name = {name: index for index, name in enumerate(bank.class_names)}
-    by_number = {number: index for index, number in enumerate(bank.label_numbers)}
-    found: dict[int, int] = {}
-    if view.class_names is not None:
-        found = {label: by_name[view.class_name(label)] for label in present if view.class_name(label) in by_name}
-    bank_is_nameless = bank.class_names == tuple(map(str, bank.label_numbers))
-    if view.class_names is None or (not found and bank_is_nameless):
-        found = {label: by_number[label] for label in present if label in by_number}
+    present = {int(label): view.class_name(int(label)) for label in np.unique(labels)}
+    found = same_classes(present, view.class_names is not None, bank.class_names, bank.label_numbers)
     if not found:
         raise DataError(
-            f"the dataset and the bank share no class: the dataset has {_some([view.class_name(n) for n in present])}, "
+            f"the dataset and the bank share no class: the dataset has {_some(list(present.values()))}, "
             f"the bank {_some(bank.class_names)}; give the bank that was fitted on these classes"
         )
     return [
@@ -137,8 +132,8 @@ def larger_images(view: View, bank: GeneratorBank) -> str | None:
     if median <= MUCH_LARGER * bank.resolution:
         return None
     return (
-        f"real images are about {median} px and the bank's {bank.resolution} px: synthetic images are enlarged to "
-        "their size and will look soft; fit at a higher resolution, or shrink the real images first"
+        f"real {view.what} are about {median} px and the bank's {bank.resolution} px: synthetic {view.what} are "
+        "enlarged to their size and will look soft; fit at a higher resolution, or shrink the real images first"
     )
 
 

@@ -6,11 +6,11 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ganaug.errors import DataError, did_you_mean
 
-__all__ = ["choose_classes", "safe_stem"]
+__all__ = ["choose_classes", "safe_stem", "same_classes"]
 
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³")}
 _MAX_BYTES = 80
@@ -34,6 +34,25 @@ def choose_classes(available: Sequence[str], wanted: Sequence[str] | None) -> li
         if times > 1:
             raise DataError(f"class {name!r} is named {times} times; name each class once")
     return list(wanted)
+
+
+def same_classes(ours: Mapping[int, str], named: bool, names: Sequence[str], numbers: Sequence[int]) -> dict[int, int]:
+    """Place of each class of a dataset in a bank, by the dataset's number: by name, else by number.
+
+    By number only where one side has no names, so that nothing is matched against its name.
+
+    Args:
+        ours: name of each class of the dataset by its number.
+        named: whether those are names, and not just the numbers.
+        names: of the bank's classes, in its order.
+        numbers: that they had in the data that the bank was fitted on.
+    """
+    by_name = {name: place for place, name in enumerate(names)}
+    by_number = {number: place for place, number in enumerate(numbers)}
+    found = {number: by_name[name] for number, name in ours.items() if name in by_name} if named else {}
+    if not named or (not found and tuple(names) == tuple(map(str, numbers))):
+        found = {number: by_number[number] for number in ours if number in by_number}
+    return found
 
 
 def safe_stem(name: str) -> str:

@@ -7,7 +7,7 @@ or `transform(item)`) and albumentations (`transform(image=, mask=)`) take them.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,20 +15,18 @@ import numpy as np
 
 from ganaug.data.class_tables import ClassTable
 from ganaug.data.forms import form_of, in_form
-from ganaug.data.images import READ_ERRORS, Pixels, from_square
+from ganaug.data.images import Pixels, from_square
 from ganaug.data.items import join_item, split_item
+from ganaug.data.joint_view import TRIES, JointView
 from ganaug.data.mask_files import MaskFiles
 from ganaug.data.mask_values import NO_CLASS, Map, map_from_square, mask_like, mask_values
-from ganaug.data.sources import is_plain_subset
-from ganaug.data.transforms import apply_stages, read_below
+from ganaug.data.samples import Samples
 from ganaug.errors import DataError
 
 __all__ = ["MaskView"]
 
-_TRIES = 1000
 
-
-class MaskView:
+class MaskView(JointView):
     """A map-style dataset of (image, mask), read below its transforms and never changed.
 
     Args:
@@ -60,31 +58,15 @@ class MaskView:
         self._tile = tile
         self._numbers = np.full(NO_CLASS + 1, numbers[0] if numbers and ignore is None else ignore or 0)
         self._numbers[: len(numbers)] = numbers
-        self.dataset, self._transform, self._has_raw = dataset, transform, raw is not None
-        if raw is not None and transform is None:
-            raise DataError("raw= came without transform=, which says how the dataset's items are made of the raw ones")
-        if raw is not None and len(raw) != len(dataset):
-            raise DataError(f"raw= has {len(raw)} items and the dataset {len(dataset)}; wanted the same, in one order")
-        source, self._rows = dataset if raw is None else raw, None
-        if is_plain_subset(source):
-            source, self._rows = source.dataset, [int(index) for index in source.indices]
-        if not hasattr(source, "__getitem__") or not hasattr(source, "__len__"):
-            raise DataError(f"the dataset is a {type(source).__name__}; wanted a map-style dataset, or a path")
-        self._length = len(source) if self._rows is None else len(self._rows)
-        if self._length == 0:
-            raise DataError("the dataset holds no images; wanted at least 2, each with its mask")
-        self._source, self._table = source, table or getattr(source, "table", None)
-        self._below, self._stages = read_below(source, range(min(len(source), _TRIES)))
+        super().__init__(dataset, raw=raw, transform=transform, label="mask")
+        self._table = table or getattr(self._source, "table", None)
         image, mask = self._first_readable()
         form_of(image)
         mask_values(mask, self._table)
 
-    def __len__(self) -> int:
-        return self._length
-
     def _first_readable(self) -> tuple[Any, Any]:
         """The first pair that can be read, for a look at its form; what is wrong with others is told when they are."""
-        for index in range(min(self._length, _TRIES)):
+        for index in range(min(len(self), TRIES)):
             with contextlib.suppress(DataError):
                 return self.pair(index)
         return self.pair(0)
@@ -96,29 +78,13 @@ class MaskView:
 
     def place(self, index: int) -> str:
         """The file of a mask, or the item's number, for a person."""
-        row = index if self._rows is None else self._rows[index]
-        return str(self._source.masks[row]) if isinstance(self._source, MaskFiles) else f"item {index} of the dataset"
-
-    def pair(self, index: int) -> tuple[Any, Any]:
-        """The raw image and mask."""
-        return split_item(self._raw_item(index))
+        masks = self._source.masks if isinstance(self._source, MaskFiles) else None
+        return super().place(index) if masks is None else str(masks[self.row(index)])
 
     @property
     def class_names(self) -> None:
         """None: an image has no class of its own."""
         return None
-
-    def class_name(self, label: int) -> str:
-        """The name that `label` goes by; all images go by one."""
-        return "images"
-
-    def labels(self) -> list[int]:
-        """Of every image the same, for it has no class of its own."""
-        return [0] * len(self)
-
-    def image(self, index: int) -> Any:
-        """The raw image as the dataset holds it."""
-        return self.pair(index)[0]
 
     def read(self, index: int) -> tuple[Any, Map]:
         """The raw image, and the mask's numbers (H, W) int64."""
@@ -130,16 +96,16 @@ class MaskView:
         size = form_of(self.image(index)).size
         return size if self._tile is None or min(size) < self._tile else (self._tile, self._tile)
 
-    def real(self, index: int) -> Any:
-        """The dataset's own item."""
-        return self._finished(self.dataset[index])
+    def samples_for(self, slots: Mapping[int, int], names: Sequence[str], numbers: Sequence[int]) -> dict[int, int]:
+        """Samples of each class that a pool for so many needs: as many."""
+        return dict(slots)
 
-    def getitems(self, indices: Sequence[int]) -> list[Any]:
-        """The dataset's own items, by its `__getitems__` where it has one."""
-        fetch = getattr(self.dataset, "__getitems__", None)
-        if callable(fetch):
-            return [self._finished(item) for item in fetch(list(indices))]
-        return [self.real(index) for index in indices]
+    def synthetic(
+        self, samples: Samples | None, at: tuple[int, int], label: int, like: int, fit: str, seed: Sequence[int]
+    ) -> Any:
+        """The item that the dataset would have yielded, had its item `like` been that sample; see `compose`."""
+        assert samples is not None, "as many as there are slots"
+        return self.compose(samples[at], label, like, fit)
 
     def compose(self, sample: Pixels, label: int, like: int, fit: str) -> Any:
         """The item that the dataset would have yielded, had its item `like` been this sample.
@@ -157,29 +123,7 @@ class MaskView:
         theirs, mask = split_item(item)
         raw = in_form(image, replace(form_of(theirs), size=size))
         made = join_item(item, raw, mask_like(values, mask, self._table))
-        if self._has_raw:
-            return self._joined(self.dataset[like], *split_item(made))
-        return self._finished(apply_stages(self._source, self._stages, made))
-
-    def _finished(self, item: Any) -> Any:
-        if self._transform is None or self._has_raw:
-            return item
-        return self._joined(item, *split_item(item))
-
-    def _joined(self, like: Any, image: Any, mask: Any) -> Any:
-        assert self._transform is not None
-        made = self._transform(image, mask)
-        if not isinstance(made, (tuple, list)) or len(made) != 2:
-            raise DataError(f"transform= gives a {type(made).__name__}; wanted image and mask")
-        return join_item(like, *made)
-
-    def _raw_item(self, index: int) -> Any:
-        row = index if self._rows is None else self._rows[index]
-        try:
-            return self._below[row]
-        except READ_ERRORS as error:
-            said = " ".join(str(error).split())
-            raise DataError(f"{self.place(index)}: cannot be read ({said or type(error).__name__})") from error
+        return self._made(made, like)
 
     def _values(self, mask: Any, index: int = 0) -> Map:
         try:

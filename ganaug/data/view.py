@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from ganaug.data.forms import form_of, in_form, same_kind
 from ganaug.data.hugging_face import HuggingFaceSource, is_hugging_face
 from ganaug.data.images import from_square
 from ganaug.data.items import as_label, item_keys, join_item, label_like, map_image, split_item
+from ganaug.data.samples import Samples
 from ganaug.data.sources import (
     ConcatSource,
     PlainSource,
@@ -39,6 +40,9 @@ class DatasetView:
     Raises:
         DataError: the dataset is empty, its items are no pairs, or its images are floats that have been transformed.
     """
+
+    what: ClassVar[str] = "images"
+    """What `image_size` tells the size of."""
 
     def __init__(self, dataset: Any, *, raw: Any = None, transform: Callable[[Any], Any] | None = None) -> None:
         self.dataset = dataset
@@ -113,6 +117,17 @@ class DatasetView:
         if callable(fetch):
             return [self._finished(item) for item in fetch(list(indices))]
         return [self.real(index) for index in indices]
+
+    def samples_for(self, slots: Mapping[int, int], names: Sequence[str], numbers: Sequence[int]) -> dict[int, int]:
+        """Samples of each class that a pool for so many needs: as many."""
+        return dict(slots)
+
+    def synthetic(
+        self, samples: Samples | None, at: tuple[int, int], label: int, like: int, fit: str, seed: Sequence[int]
+    ) -> Any:
+        """The item that the dataset would have yielded, had its raw image `like` been that sample; see `compose`."""
+        assert samples is not None, "as many as there are slots"
+        return self.compose(samples[at], label, like, fit)
 
     def compose(self, image: Any, label: int, like: int, fit: str | None = None) -> Any:
         """The item that the dataset would have yielded, had its raw image `like` been this one, with this label.

@@ -1,0 +1,187 @@
+"""A user's dataset of (image, target with boxes) as ganaug sees it, and whole scenes made as it makes its items.
+
+The image and the target go through a joint transform together, as torchvision's detection references and v2 take them:
+`transforms(image, target)`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ganaug.compositing import CutOut, Scene, SceneComposer, SceneStatistics
+from ganaug.data.box_files import BoxFiles
+from ganaug.data.box_targets import scene_target
+from ganaug.data.box_values import Target, checked_target
+from ganaug.data.class_names import same_classes
+from ganaug.data.forms import form_of, in_form
+from ganaug.data.images import to_uint8
+from ganaug.data.items import join_item, split_item
+from ganaug.data.joint_view import TRIES, JointView
+from ganaug.data.samples import Samples
+from ganaug.data.scene_material import RealObjects, SceneObjects
+from ganaug.data.sources import names_of
+from ganaug.errors import DataError
+from ganaug.recipe import Scenes
+
+__all__ = ["BoxView"]
+
+_MOST_IMAGES = 2000  # that statistics are taken of
+_OBJECT = 1.3  # side of the square that a bank makes of an object, by the longer side of its box
+_SPARE = 1.5  # samples in a pool, by the objects that its scenes will want of a class
+
+
+class BoxView(JointView):
+    """A map-style dataset of (image, target), read below its transforms and never changed.
+
+    Args:
+        dataset: the user's dataset, or a `Subset` of one; targets are dicts with "boxes" and "labels".
+        raw: a dataset of the same length whose images are PIL or uint8, where `dataset`'s are not.
+        transform: (image, target) to (image, target). With `raw` what makes the items of `dataset` of the raw ones;
+            else it is applied to every item that the dataset and `synthetic` yield.
+        settings: how scenes are made.
+        flip: whether a mirrored object may be one.
+
+    Raises:
+        DataError: the dataset is empty, its items are no pairs of image and target, or its images are floats that have
+            been transformed.
+    """
+
+    what = "objects"
+
+    def __init__(
+        self,
+        dataset: Any,
+        *,
+        raw: Any = None,
+        transform: Callable[[Any, Any], Any] | None = None,
+        settings: Scenes | None = None,
+        flip: bool = False,
+    ) -> None:
+        super().__init__(dataset, raw=raw, transform=transform, label="target")
+        self._settings, self._flip = settings or Scenes(), flip
+        self.class_names: list[str] | None = names_of(self._source)
+        """Class names by number; none where the dataset names no classes."""
+        self._model = self._first_with_objects()
+        self._composer: SceneComposer | None = None
+        self._objects: SceneObjects | None = None
+
+    def _first_with_objects(self) -> Mapping[str, Any]:
+        """A target whose form others have, if they have no objects and do not show it."""
+        first: Mapping[str, Any] | None = None
+        for index in range(min(len(self), TRIES)):
+            with contextlib.suppress(DataError):
+                image, target = self.pair(index)
+                checked = self._checked(target, form_of(image).size, index)
+                if len(checked):
+                    return target  # type: ignore[no-any-return]
+                first = first or target
+        if first is not None:
+            raise DataError("no image of the dataset has an object; give some with boxes")
+        image, target = self.pair(0)
+        self._checked(target, form_of(image).size, 0)
+        raise AssertionError("one of these cannot be read")
+
+    def place(self, index: int) -> str:
+        """The file of an image, or the item's number, for a person."""
+        paths = self._source.paths if isinstance(self._source, BoxFiles) else None
+        return super().place(index) if paths is None else str(paths[self.row(index)])
+
+    def target(self, index: int) -> tuple[Target, tuple[int, int]]:
+        """The objects of an image, and its height and width; the image is not opened where the dataset tells."""
+        if isinstance(self._source, BoxFiles):
+            row = self.row(index)
+            return self._source.checked(row), self._source.objects[row].size
+        image, target = self.pair(index)
+        size = form_of(image).size
+        return self._checked(target, size, index), size
+
+    def image_size(self, index: int) -> tuple[int, int]:
+        """Height and width that a sample takes here: those of the square around an object of middling size."""
+        target, _ = self.target(index)
+        if not len(target):
+            raise DataError(f"{self.place(index)}: has no object")
+        side = round(_OBJECT * float(np.median((target.boxes[:, 2:] - target.boxes[:, :2]).max(1))))
+        return side, side
+
+    def samples_for(self, scenes: Mapping[int, int], names: Sequence[str], numbers: Sequence[int]) -> dict[int, int]:
+        """Samples of each class of a bank that so many scenes want of a pool; then scenes can be made.
+
+        The set's images are counted, and real objects cut out of them.
+
+        Args:
+            scenes: how many are wanted of the one kind there is, 0.
+            names: of the bank's classes.
+            numbers: that the classes had in the data that the bank was fitted on.
+
+        Raises:
+            DataError: the set and the bank share no class.
+        """
+        targets, sizes = {}, {}
+        for index in range(0, len(self), max(1, len(self) // _MOST_IMAGES)):
+            with contextlib.suppress(DataError):
+                targets[index], sizes[index] = self.target(index)
+        statistics = SceneStatistics.of(
+            [target.boxes for target in targets.values()], [target.labels for target in targets.values()],
+            list(sizes.values()),
+        )  # fmt: skip
+        labels = {label: self.object_name(label) for label in statistics.classes}
+        places = same_classes(labels, self.class_names is not None, names, numbers)
+        if not places:
+            raise DataError(
+                f"the dataset and the bank share no class: the dataset has {', '.join(labels.values())}, the bank "
+                f"{', '.join(names)}; give the bank that was fitted on these classes"
+            )
+        real = RealObjects.gather(targets, sizes, lambda index: to_uint8(self.image(index)))
+        objects = float(np.maximum(1, self._settings.objects * statistics.counts).mean())
+        weights = statistics.weights(self._settings.rarity)
+        wanted = sum(scenes.values()) * objects * (1 - self._settings.real) * _SPARE
+        counts = {place: int(np.ceil(wanted * weights[label])) for label, place in places.items()}
+        counts = {place: count for place, count in sorted(counts.items()) if count}
+        self._composer = SceneComposer(statistics, self._settings, flip=self._flip)
+        self._objects = SceneObjects(real, places, counts, self._settings.real)
+        return counts
+
+    def object_name(self, label: int) -> str:
+        """The name of a class number; the number itself where it has no name."""
+        names = self.class_names
+        return names[label] if names is not None and 0 <= label < len(names) else str(label)
+
+    def synthetic(
+        self, samples: Samples | None, at: tuple[int, int], label: int, like: int, fit: str, seed: Sequence[int]
+    ) -> Any:
+        """The item that the dataset would have yielded, had an image of it been this scene.
+
+        Args:
+            samples: the pool; none where no sample of it is wanted.
+            at: not used: a scene has several samples.
+            label: not used: a scene has no class of its own.
+            like: not used: the image is drawn too.
+            fit: not used: objects were square from the start.
+            seed: decides the image, the objects and where they lie.
+        """
+        assert self._composer is not None, "samples_for was called"
+        random = np.random.default_rng(seed)
+        index = int(random.integers(len(self)))
+        item = self._raw_item(index)
+        image, target = split_item(item)
+        form = form_of(image)
+        real = self._checked(target, form.size, index)
+        pixels = to_uint8(image)
+        scene = self._composer.compose(
+            Scene(pixels, real.boxes, real.labels, real.masks, real.crowd),
+            lambda wanted, draws: self._object(samples, wanted, pixels.shape[2], draws),
+            random,
+        )
+        said = scene_target(target, self._model, real, scene)
+        return self._made(join_item(item, in_form(scene.image, form), said), index)
+
+    def _object(self, samples: Samples | None, label: int, channels: int, random: np.random.Generator) -> CutOut | None:
+        assert self._objects is not None, "samples_for was called"
+        return self._objects.draw(samples, label, channels, random)
+
+    def _checked(self, target: Any, size: tuple[int, int], index: int) -> Target:
+        return checked_target(target, size, self.class_names, self.place(index))

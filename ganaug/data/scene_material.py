@@ -1,0 +1,140 @@
+"""What scenes are made of: real objects cut out of a set's own images, and those that a bank's samples are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ganaug.compositing import CutOut, cut, transformed
+from ganaug.compositing.placing import overlaps
+from ganaug.data.box_values import Target
+from ganaug.data.images import Pixels, to_channels
+from ganaug.data.samples import Samples
+from ganaug.errors import DataError
+
+__all__ = ["RealObjects", "SceneObjects"]
+
+_MOST_A_CLASS, _MOST, _LEAST_A_CLASS = 48, 512, 8  # real objects kept: of a class, of all, and yet of a class
+_LARGEST = 192  # pixels along the longer side of a real object that is kept; it is shrunk to that
+_SMALLEST = 4.0  # pixels along the shorter side of one that is of any use
+_APART = 0.25  # of a box that others may cover, if it has no mask to tell them apart
+_ENOUGH = 8  # objects of a class, above which the less clear ones are left out
+
+
+@dataclass(frozen=True)
+class RealObjects:
+    """Objects of the set, cut out, by class; and the colour of what is around them."""
+
+    cutouts: dict[int, list[CutOut]]
+    around: dict[int, npt.NDArray[np.float32]]
+    """(C,), a mean over those of the class."""
+
+    @classmethod
+    def gather(
+        cls,
+        targets: Mapping[int, Target],
+        sizes: Mapping[int, tuple[int, int]],
+        read: Callable[[int], Pixels],
+    ) -> RealObjects:
+        """Cut out up to 48 objects of each class, evenly spaced over the images.
+
+        Whole ones that nothing else covers come first; a class that has few of those takes others too.
+
+        Args:
+            targets: of each image, by its index.
+            sizes: height and width of each.
+            read: gives the pixels of an image; one that cannot be read is left out.
+        """
+        wanted: dict[int, list[int]] = {}
+        rows = _candidates(targets, sizes)
+        most = max(_LEAST_A_CLASS, min(_MOST_A_CLASS, _MOST // max(1, len(rows))))
+        for places in rows.values():
+            count = min(most, len(places))
+            for image, row in (places[number * len(places) // count] for number in range(count)):
+                wanted.setdefault(image, []).append(row)
+        cutouts: dict[int, list[CutOut]] = {label: [] for label in rows}
+        for image, chosen in sorted(wanted.items()):
+            try:
+                pixels = read(image)
+            except DataError:  # an unreadable image is for the training loop to meet, as it would without ganaug
+                continue
+            for row in chosen:
+                found = _cut_out(pixels, targets[image], row)
+                if found is not None:
+                    cutouts[found.label].append(found)
+        return cls(cutouts, {label: _around(found) for label, found in cutouts.items() if found})
+
+
+class SceneObjects:
+    """Gives objects to paste: real ones, or a bank's.
+
+    Args:
+        real: those of the set.
+        places: place of each class in the bank, by label; of classes that both know.
+        counts: samples that the pool has of each class, by its place.
+        share: of the objects that are real, where a class has both.
+    """
+
+    def __init__(self, real: RealObjects, places: Mapping[int, int], counts: Mapping[int, int], share: float) -> None:
+        self._real, self._places, self._counts, self._share = real, dict(places), dict(counts), share
+
+    def draw(self, samples: Samples | None, label: int, channels: int, random: np.random.Generator) -> CutOut | None:
+        """An object of a class with so many channels; none where there is none."""
+        cutouts, place = self._real.cutouts.get(label, []), self._places.get(label)
+        count = 0 if place is None or samples is None else self._counts.get(place, 0)
+        real = random.random() < self._share or not count
+        if real and cutouts and self._share:
+            found = cutouts[int(random.integers(len(cutouts)))]
+            return replace(found, pixels=to_channels(found.pixels, channels))
+        if not count or samples is None or place is None:
+            return None
+        sample = samples[place, int(random.integers(count))]
+        around = self._real.around.get(label)
+        if around is not None and len(around) != channels:
+            around = np.full(channels, around.mean(), dtype=np.float32)
+        pixels = to_channels(np.ascontiguousarray(sample[:, :, :-1]), channels)
+        return CutOut(pixels, np.ascontiguousarray(sample[:, :, -1]), label, around)
+
+
+def _candidates(
+    targets: Mapping[int, Target], sizes: Mapping[int, tuple[int, int]]
+) -> dict[int, list[tuple[int, int]]]:
+    """(image, row) of the objects of each class that are worth cutting out."""
+    clear: dict[int, list[tuple[int, int]]] = {}
+    others: dict[int, list[tuple[int, int]]] = {}
+    for image, target in targets.items():
+        height, width = sizes[image]
+        spans = target.boxes[:, 2:] - target.boxes[:, :2]
+        low, high = target.boxes[:, :2], target.boxes[:, 2:]
+        whole = np.asarray(((low >= 1) & (high <= np.array([width - 1, height - 1]))).all(1))
+        if target.masks is None:
+            whole = whole & (overlaps(target.boxes) <= _APART)
+        for row in np.flatnonzero(~target.crowd & (spans.min(1, initial=np.inf) >= _SMALLEST)).tolist():
+            kind = clear if whole[row] else others
+            kind.setdefault(int(target.labels[row]), []).append((image, row))
+    labels = sorted({*clear, *others})
+    return {
+        label: clear[label] if len(clear.get(label, ())) >= _ENOUGH else [*clear.get(label, ()), *others.get(label, ())]
+        for label in labels
+    }
+
+
+def _cut_out(pixels: Pixels, target: Target, row: int) -> CutOut | None:
+    left, top, right, bottom = (float(number) for number in target.boxes[row])
+    mask = None if target.masks is None else target.masks[row]
+    found = cut(pixels, (left, top, right, bottom), int(target.labels[row]), mask)
+    if found is None:
+        return None
+    longer = max(found.alpha.shape)
+    return found if longer <= _LARGEST else transformed(found, scale=_LARGEST / longer)
+
+
+def _around(cutouts: Sequence[CutOut]) -> npt.NDArray[np.float32]:
+    """(C,) mean colour of the pixels around them."""
+    means = [found.pixels[found.ground()].mean(0) for found in cutouts if found.ground().any()]
+    if not means:
+        means = [found.pixels.mean((0, 1)) for found in cutouts]
+    return np.asarray(np.mean(means, axis=0), dtype=np.float32)
