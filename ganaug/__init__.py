@@ -12,7 +12,8 @@ The house, from the floor up; each part imports only from parts above it in this
     measures/      tensors only: features, kernel distance, precision, recall, density, coverage, copies, spread
     data/          real labelled images in: folders, CSV files and any user's dataset read below its transform;
                    images with masks: mask_files.py on disk, mask_view.py a user's dataset, masks.py as read
-                   images with boxes: box_files.py on disk, by box_yolo.py, box_voc.py and box_coco.py
+                   images with boxes: box_files.py on disk, by box_yolo.py, box_voc.py and box_coco.py;
+                   box_view.py a user's dataset and the scenes made of it
     gan/           tensors only: networks, losses, augmentation, EMA, the training step, the loop, monitor, checkpoint
     tasks/         what is particular to a kind of label: how items are read, which networks, how samples are labelled
     bank.py        GeneratorBank: sample, save, load; manifest.py, what it says of itself
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from ganaug.exporting import export
     from ganaug.fitting import fit
     from ganaug.pool import SamplePool
-    from ganaug.recipe import Recipe, Screening, load_recipe
+    from ganaug.recipe import Recipe, Scenes, Screening, load_recipe
     from ganaug.screening import screen
     from ganaug.workflow import run
 
@@ -69,6 +70,7 @@ _HOMES = {
     "GeneratorBank": "ganaug.bank",
     "Recipe": "ganaug.recipe",
     "SamplePool": "ganaug.pool",
+    "Scenes": "ganaug.recipe",
     "Screening": "ganaug.recipe",
     "compare": "ganaug.evidence.comparison",
     "demo": "ganaug.demonstration",
@@ -90,6 +92,7 @@ __all__ = [
     "GeneratorBank",
     "Recipe",
     "SamplePool",
+    "Scenes",
     "Screening",
     "compare",
     "demo",

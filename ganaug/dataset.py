@@ -31,6 +31,7 @@ from ganaug.matching import MatchedClass, larger_images, match_classes, strange_
 from ganaug.pool import SamplePool
 from ganaug.pool_making import Report
 from ganaug.ratios import AnnealedRatio, Ratio, SlotPlan, interleaved
+from ganaug.recipe import Scenes
 from ganaug.tasks import get_task
 
 __all__ = ["AnnealedRatio", "FixedShareBatchSampler", "GanAugmented"]
@@ -55,7 +56,8 @@ class GanAugmented(Dataset[Any]):
 
     Args:
         dataset: map-style, of (image, class number) pairs or dicts of them; with a bank for segmentation of (image,
-            mask), and then `targets` are all 0: such images have no class of their own.
+            mask), with one for detection of (image, {"boxes", "labels", ...}) as torchvision's detection references
+            have it. Then `targets` are all 0: such images have no class of their own.
         bank: fitted on the same images, or its file. It is used now, on its device, and never by a worker.
         ratio: synthetic samples per real one: a number, one for each class by name or number, one for each epoch (a
             list, an `AnnealedRatio`, or any picklable function of the epoch that never exceeds its first value), or
@@ -73,7 +75,8 @@ class GanAugmented(Dataset[Any]):
         seed: decides which samples are drawn.
         raw: a dataset of the same length whose images are PIL or uint8, where those of `dataset` are floats.
         transform: what makes the images of `dataset` of those of `raw`; without `raw`, applied to every image. With
-            masks, what makes (image, mask) of (image, mask).
+            masks or boxes, what makes (image, mask) or (image, target) of such a pair.
+        scenes: with a bank for detection, how its objects are pasted into real images; as its recipe says by default.
         pool_dir: folder to keep raw samples in; the user's cache by default.
         pool_factor: epochs until a slot sees a sample again, at the cost of that many samples a slot on disk.
         check: look at up to 2000 images' fingerprints: is this the data that the bank was fitted on, and no other?
@@ -101,6 +104,7 @@ class GanAugmented(Dataset[Any]):
         seed: int = 0,
         raw: Any = None,
         transform: Callable[[Any], Any] | None = None,
+        scenes: Scenes | None = None,
         pool_dir: str | Path | None = None,
         pool_factor: int = 4,
         check: bool = True,
@@ -116,8 +120,12 @@ class GanAugmented(Dataset[Any]):
         if soft_labels or screening:
             bank.check_task("classify", "soft labels or screening", "leave soft_labels and screening out")
         self.dataset = dataset
-        self._fit = bank.recipe.data.fit
-        self._view = get_task(bank.task).view(dataset, bank.recipe, bank.label_numbers, raw=raw, transform=transform)
+        recipe = bank.recipe
+        if scenes is not None:
+            bank.check_task("detect", "scenes", "leave scenes out")
+            recipe = recipe.model_copy(update={"scenes": scenes})
+        self._fit = recipe.data.fit
+        self._view = get_task(bank.task).view(dataset, recipe, bank.label_numbers, raw=raw, transform=transform)
         labels = np.asarray(self._view.labels(), dtype=np.int64)
         self._real_length = len(labels)
         self._matched = match_classes(self._view, labels, bank)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ganaug.data.box_view import BoxView
 from ganaug.data.labelled import LabelledImages
 from ganaug.data.objects import ObjectImages, read_objects
 from ganaug.errors import DataError
@@ -88,3 +89,9 @@ class DetectTask(ClassifyTask):
         assert isinstance(generator, ObjectGenerator), "built by this task"
         made = generator.cut_outs(noise, labels)
         return torch.cat([made[:, :-1], largest_part(opacity(made)) * 2 - 1], dim=1)
+
+    def view(  # type: ignore[override]  # of scenes, not of images
+        self, dataset: Any, recipe: Recipe, numbers: Sequence[int], *, raw: Any = None, transform: Any = None
+    ) -> BoxView:
+        """The user's dataset read below its transforms, and scenes put into the form of its items."""
+        return BoxView(dataset, raw=raw, transform=transform, settings=recipe.scenes, flip=recipe.data.horizontal_flip)
