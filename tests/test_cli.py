@@ -159,7 +159,7 @@ def test_interrupts_elsewhere_promise_nothing(fitted, ganaug_command, monkeypatc
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ganaug.bank.GeneratorBank.sample", stop)
+    monkeypatch.setattr("ganaug.bank.GeneratorBank.sample_at", stop)
     ended = ganaug_command("sample", "cat-dog.ganaug")
     assert (ended.code, ended.complaint) == (130, "stopped")
 
