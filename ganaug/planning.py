@@ -258,10 +258,7 @@ def _read(dataset: Any, recipe: Recipe, classes: Sequence[str] | None, raw: Any,
             raise DataError(f"images are {side} px and the recipe is for {recipe.resolution}; read them at that size")
         if classes is not None and tuple(classes) != data.class_names:
             raise DataError(f"images are of the classes {', '.join(data.class_names)}; leave classes out")
-        kind = (
-            "segment" if isinstance(data, MaskedImages) else "detect" if isinstance(data, ObjectImages) else "classify"
-        )
-        if kind != recipe.task:
+        if recipe.task != _KINDS.get(type(data), "classify"):
             raise DataError(f"the images do not go with a recipe of task {recipe.task}; read them with its own task")
         for name, count in zip(data.class_names, data.counts(), strict=True):
             if count < 2 and recipe.task == "classify":

@@ -99,6 +99,11 @@ class BoxView(JointView):
         size = form_of(image).size
         return self._checked(target, size, index), size
 
+    def read(self, index: int) -> tuple[Any, Target]:
+        """The raw image, and its objects."""
+        image, target = self.pair(index)
+        return image, self._checked(target, form_of(image).size, index)
+
     def image_size(self, index: int) -> tuple[int, int]:
         """Height and width that a sample takes here: those of the square around an object of middling size."""
         target, _ = self.target(index)

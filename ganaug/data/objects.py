@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from ganaug.compositing.filling import grounds_of
-from ganaug.data.box_files import BoxFiles, list_boxes
-from ganaug.data.box_values import Boxes, Target, checked_target
+from ganaug.data.box_files import list_boxes
+from ganaug.data.box_values import Boxes, Target
+from ganaug.data.box_view import BoxView
 from ganaug.data.class_names import choose_classes
 from ganaug.data.fingerprints import fingerprint, perceptual_print
-from ganaug.data.images import Pixels, is_grey, open_image, resize, to_channels, to_uint8
-from ganaug.data.items import split_item
+from ganaug.data.images import Pixels, is_grey, resize, to_channels, to_uint8
 from ganaug.data.labelled import LabelledImages
 from ganaug.errors import DataError
 
@@ -165,29 +165,19 @@ def read_objects(
     """
     if isinstance(dataset, (str, Path)):
         dataset = list_boxes(dataset, on_bad=on_bad)
-    source = dataset if raw is None else raw
-    read, skipped = _Read(resolution), list(getattr(source, "skipped", ()))
-    for index in range(len(source)):
+    view = BoxView(dataset, raw=raw, transform=None if raw is None else lambda image, target: (image, target))
+    read, skipped = _Read(resolution), list(getattr(dataset, "skipped", ()))
+    for index in range(len(view)):
         try:
-            read.add(*_item(source, index))
+            image, target = view.read(index)
+            read.add(to_uint8(image), target)
         except DataError as error:
             if on_bad == "stop":
                 raise DataError(f"{error}; mend or remove it, or skip such: on_bad='skip', --on-bad skip") from error
             skipped.append(str(error))
-    classes_known = getattr(source, "classes", None)
-    found = {crop.number for crop in read.crops}
-    names = dict(enumerate(classes_known)) if classes_known is not None else {number: str(number) for number in found}
+    numbers = range(len(view.class_names)) if view.class_names is not None else {crop.number for crop in read.crops}
+    names = {number: view.object_name(number) for number in sorted(numbers)}
     return _gathered(read, names, classes, colour, least, skipped)
-
-
-def _item(source: Any, index: int) -> tuple[Pixels, Target]:
-    """The image and the objects of an item."""
-    if isinstance(source, BoxFiles):
-        return to_uint8(open_image(source.paths[index])), source.checked(index)
-    image, target = split_item(source[index])
-    pixels = to_uint8(image)
-    size = pixels.shape[0], pixels.shape[1]
-    return pixels, checked_target(target, size, getattr(source, "classes", None), f"item {index} of the dataset")
 
 
 def _gathered(

@@ -71,7 +71,7 @@ def report(
     """
     path = Path(bank_path)
     bank = load(path)
-    bank.check_task("classify", "a report", "look at its pairs with: ganaug preview")
+    bank.check_task("classify", "a report", "look at its samples with: ganaug preview")
     goal, beside = _goal(path, out, exist_ok)
     found = find(bank, path.with_suffix(".run"))
     real = None if data is None else only_fitted(read(data, bank, None, what="data", on_bad=on_bad, raw=raw), bank)

@@ -80,7 +80,7 @@ def measure(
         DataError: images cannot be read, a class has none, or none are left to measure on.
         RecipeError: there are no such features, or their weights cannot be fetched.
     """
-    bank.check_task("classify", "measuring", "look at its pairs with: ganaug preview")
+    bank.check_task("classify", "measuring", "look at its samples with: ganaug preview")
     say = report or (lambda _: None)
     if per_class < 2 or (steps is not None and steps < 1):
         raise RecipeError(f"per_class is {per_class} and steps {steps}; give 2 or more images and 1 or more steps")

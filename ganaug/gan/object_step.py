@@ -42,7 +42,7 @@ _PRICE, _NOISE = 0.06, 1.5  # of a pixel's alpha, in colours of [-1, 1]: at leas
 _MIDDLE, _EDGE = 0.4, 1.2  # of that price: in the middle of a box, and what is added at its sides
 _AROUND = 0.25  # weight of colours away from the object
 _SURE = 2.0  # steepness of a found alpha
-_LEAST_SHARE = 0.3  # of a soft-edged alpha's sum, below which a found one is next to nothing
+_LEAST_EXTENT = 0.75  # of a box's sides, below which a found alpha is not of all that is in the box
 _GROUNDS = 128  # of each class, filled in behind real objects, at the most
 _CHUNK = 64  # crops whose alphas are found at a time
 
@@ -70,15 +70,15 @@ class ObjectTrainer(Trainer):
     def take(self, images: Tensor, labels: ObjectConditions, random: torch.Generator) -> ObjectBatches:  # type: ignore[override]
         """See `Training`; `labels` are all that is known of the crops."""
         said, side, gan = labels, images.shape[-1], self.recipe.gan
-        self._learned = self.recipe.objects.alpha == "learned"
-        if self._learned:
-            alphas = box_alphas(said.inside, side)
-        elif said.alphas is not None and self.recipe.objects.alpha != "soft":
-            alphas = said.alphas
+        wanted = self.recipe.objects.alpha
+        if said.alphas is not None and wanted in ("auto", "given"):
+            alphas, found = said.alphas, True
+        elif wanted == "learned" or (wanted == "auto" and self.recipe.reconstruction.share):
+            alphas, found = box_alphas(said.inside, side), False
         else:
-            alphas = soft_alphas(said.inside, said.labels, side)
+            alphas, found = soft_alphas(said.inside, said.labels, side), True
         self._crops, self._labels, self._inside = images, said.labels, said.inside.to(self.device)
-        self._alphas, self._found = alphas.to(self.device), torch.tensor(not self._learned)
+        self._alphas, self._found = alphas.to(self.device), torch.tensor(found)
         rows = _evenly(said.labels, _GROUNDS)
         under = _as_values(grounds_of(images[rows], said.inside[rows])).to(self.device)
         self._grounds = torch.cat([_as_values(said.backgrounds).to(self.device), under])
@@ -137,7 +137,7 @@ class ObjectTrainer(Trainer):
 
     @torch.no_grad()
     def _find(self) -> None:
-        """Alphas of all crops from what reconstruction has learned; a soft-edged one where that is next to nothing."""
+        """Alphas of all crops by what reconstruction has learned; soft-edged ones where they leave much of a box."""
         side = self._crops.shape[-1]
         for network in (self.encoder, self.generator):
             network.eval()
@@ -151,13 +151,19 @@ class ObjectTrainer(Trainer):
             sure = (_SURE * (opacity(made) - 0.5) + 0.5).clamp(0, 1) * opacity(real)
             found = largest_part(without_holes(sure))
             soft = soft_alphas(inside.cpu(), labels.cpu(), side)[:, None].to(found).div(255)
-            slight = found.sum((1, 2, 3)) < _LEAST_SHARE * soft.sum((1, 2, 3))
+            slight = (_extent(found) < _LEAST_EXTENT * _extent(soft)).any(1)
             found[slight] = soft[slight]
             self._alphas[rows] = found[:, 0].mul(255).round().to(torch.uint8)
         for network in (self.encoder, self.generator):
             network.train()
         self.processes.share([self._alphas])
         self._found.fill_(True)
+
+
+def _extent(alphas: Tensor) -> Tensor:
+    """(N, 2): columns and rows that alphas (N, 1, H, W) in [0, 1] are seen in."""
+    seen = (alphas >= 0.5).float()
+    return torch.stack([seen.amax(2).sum((1, 2)), seen.amax(3).sum((1, 2))], 1)
 
 
 def _evenly(labels: Tensor, most: int) -> Tensor:

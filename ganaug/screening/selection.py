@@ -75,7 +75,7 @@ def screen(
         DataError: the images cannot be read, are not of the bank's size, or share no class with the bank.
         BankError: a count is negative or names a class that the bank does not know.
     """
-    bank.check_task("classify", "screening", "use its pairs as they are")
+    bank.check_task("classify", "screening", "use its samples as they are")
     where = resolve_device(device)
     settings = settings or bank.recipe.screening or Screening()
     data = _read(bank, data, classes, raw, on_bad)

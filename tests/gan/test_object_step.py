@@ -9,7 +9,9 @@ from ganaug.gan.networks import NetworkShape
 from ganaug.gan.object_step import ObjectTrainer
 from ganaug.recipe import load_recipe
 
-RECIPE = load_recipe("detect-32").replace({"gan.batch": 8, "reconstruction.codes": 24, "networks.latent_dim": 8})
+RECIPE = load_recipe("detect-32").replace(
+    {"gan.batch": 8, "reconstruction.kl": 1.0, "reconstruction.codes": 24, "networks.latent_dim": 8}
+)
 SHAPE = NetworkShape(32, 3, 2, latent_dim=8, generator_channels=8, discriminator_channels=8, max_channels=32, codes=24)
 STEPS = 128
 
