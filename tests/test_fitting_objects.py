@@ -84,9 +84,10 @@ def test_a_set_with_boxes_is_known_by_its_files(coins, image_folder):
     assert choose_recipe(coins) == ("detect-64", "there are images with boxes")
     assert choose_recipe(image_folder)[0].startswith("classify")
     plan = plan_fit(coins, kimg=0.1, device="cpu")
-    assert plan.lines()[1:3] == [
+    assert plan.lines()[1:4] == [
         "objects: 10 in 2 classes (card 5, coin 5)",
         "few objects: card (5), coin (5); their synthetic ones will be much alike",
+        "alpha: learned from boxes, by what the ground around them cannot explain",
     ]
 
 

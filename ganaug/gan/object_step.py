@@ -13,6 +13,7 @@ shape must fool the discriminator in place (Arandjelovic & Zisserman 2019, 1905.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -35,8 +36,9 @@ from ganaug.gan.cut_outs import (
 from ganaug.gan.networks import NetworkShape
 from ganaug.gan.seeding import drawn
 from ganaug.gan.step import Trainer
+from ganaug.recipe import Recipe
 
-__all__ = ["ObjectBatch", "ObjectBatches", "ObjectTrainer"]
+__all__ = ["ObjectBatch", "ObjectBatches", "ObjectTrainer", "alpha_of"]
 
 _PRICE, _NOISE = 0.06, 1.5  # of a pixel's alpha, in colours of [-1, 1]: at least, and by how rough the ground is
 _MIDDLE, _EDGE = 0.4, 1.2  # of that price: in the middle of a box, and what is added at its sides
@@ -45,6 +47,14 @@ _SURE = 2.0  # steepness of a found alpha
 _LEAST_EXTENT = 0.75  # of a box's sides, below which a found alpha is not of all that is in the box
 _GROUNDS = 128  # of each class, filled in behind real objects, at the most
 _CHUNK = 64  # crops whose alphas are found at a time
+
+
+def alpha_of(recipe: Recipe, masks: bool) -> Literal["given", "learned", "soft"]:
+    """Where alphas come from, with masks of all objects or without."""
+    wanted = recipe.objects.alpha
+    if wanted != "auto":
+        return wanted
+    return "given" if masks else "learned" if recipe.reconstruction.share else "soft"
 
 
 @dataclass(frozen=True)
@@ -70,15 +80,15 @@ class ObjectTrainer(Trainer):
     def take(self, images: Tensor, labels: ObjectConditions, random: torch.Generator) -> ObjectBatches:  # type: ignore[override]
         """See `Training`; `labels` are all that is known of the crops."""
         said, side, gan = labels, images.shape[-1], self.recipe.gan
-        wanted = self.recipe.objects.alpha
-        if said.alphas is not None and wanted in ("auto", "given"):
-            alphas, found = said.alphas, True
-        elif wanted == "learned" or (wanted == "auto" and self.recipe.reconstruction.share):
-            alphas, found = box_alphas(said.inside, side), False
+        kind = alpha_of(self.recipe, said.alphas is not None)
+        if kind == "learned":
+            alphas = box_alphas(said.inside, side)
+        elif kind == "given" and said.alphas is not None:
+            alphas = said.alphas
         else:
-            alphas, found = soft_alphas(said.inside, said.labels, side), True
+            alphas = soft_alphas(said.inside, said.labels, side)
         self._crops, self._labels, self._inside = images, said.labels, said.inside.to(self.device)
-        self._alphas, self._found = alphas.to(self.device), torch.tensor(found)
+        self._alphas, self._found = alphas.to(self.device), torch.tensor(kind != "learned")
         rows = _evenly(said.labels, _GROUNDS)
         under = _as_values(grounds_of(images[rows], said.inside[rows])).to(self.device)
         self._grounds = torch.cat([_as_values(said.backgrounds).to(self.device), under])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -15,13 +16,20 @@ from ganaug.errors import DataError
 from ganaug.gan.cut_outs import ObjectConditions, ObjectGenerator, largest_part, opacity
 from ganaug.gan.mixed import Others
 from ganaug.gan.networks import NetworkShape
-from ganaug.gan.object_step import ObjectTrainer
+from ganaug.gan.object_step import ObjectTrainer, alpha_of
 from ganaug.gan.processes import Processes
 from ganaug.gan.start import Start
 from ganaug.recipe import Recipe
 from ganaug.tasks.classify import ClassifyTask
 
 __all__ = ["DetectTask"]
+
+
+_ALPHAS = {
+    "given": "by masks",
+    "learned": "learned from boxes, by what the ground around them cannot explain",
+    "soft": "boxes with a soft edge",
+}
 
 
 class DetectTask(ClassifyTask):
@@ -53,7 +61,8 @@ class DetectTask(ClassifyTask):
             raise DataError(
                 "objects.alpha is given and some objects have no mask; leave it out, or choose learned or soft"
             )
-        return data
+        kind = alpha_of(recipe, data.alphas is not None)
+        return replace(data, remarks=(*data.remarks, f"alpha: {_ALPHAS[kind]}"))
 
     def build_training(
         self,
