@@ -32,6 +32,7 @@ _FEW = 20  # objects of a class, below which its generator sees too few
 _LEAST_SIDE = 2.0  # pixels of a box's shorter side, below which nothing is seen of it
 _MOST_EMPTY, _EMPTY_AN_IMAGE, _TRIES = 512, 8, 40  # places without objects: in all, of an image; tried in it
 _LEAST_EMPTY = 32  # below which grounds are filled in as well
+_FILTER = 4  # pixels of a crop that a resized one is made of, at the most, to either side
 _AT_BORDER = 1.5  # pixels from the image's border within which a box may be of an object that goes on beyond it
 
 
@@ -269,5 +270,9 @@ def _cut(
     if before or above or after or below:
         pixels = np.pad(pixels, ((above, below), (before, after), (0, 0)), mode=beyond)
     left, top = left + before, top + above
+    reach = math.ceil(_FILTER * max(1.0, side / resolution))  # what is farther away has no part in the result
+    columns = slice(max(0, math.floor(left) - reach), math.ceil(left + side) + reach)
+    rows = slice(max(0, math.floor(top) - reach), math.ceil(top + side) + reach)
+    pixels, left, top = pixels[rows, columns], left - columns.start, top - rows.start
     box = (left, top, min(left + side, pixels.shape[1]), min(top + side, pixels.shape[0]))
-    return resize(pixels, (resolution, resolution), box)
+    return resize(np.ascontiguousarray(pixels), (resolution, resolution), box)
