@@ -29,7 +29,7 @@ The house, from the floor up; each part imports only from parts above it in this
     adapters/      one file per library, imported only when used
     evidence/      the paired comparison and its statistics, measures of samples, the report
     exporting.py   real and synthetic images on disk; mask_exporting.py, with masks; boxes_exporting.py, with boxes
-    workflow.py    whole jobs: sample, preview, a whole recipe
+    workflow.py    whole jobs: sample, preview, a whole recipe; box_workflow.py, that of images with boxes
     demonstration.py  all of it on real digits
     cli.py         a command parses, calls one function, prints
 

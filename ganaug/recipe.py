@@ -375,11 +375,16 @@ class Export(_Section):
 
 
 class Train(_Section):
-    """A torchvision classifier trained on the mixed set."""
+    """A torchvision classifier, or with boxes a YOLO model of Ultralytics, trained on the mixed set."""
 
-    model: str = Field("resnet18", description="any classification model of torchvision.models")
+    model: str = Field(
+        "resnet18",
+        description="any classification model of torchvision.models; with boxes one of Ultralytics, as yolo11n.yaml",
+    )
     weights: str | None = Field(
-        None, description="a torchvision weights name such as DEFAULT (a download), or null: from scratch"
+        None,
+        description="a torchvision weights name such as DEFAULT (a download), or with boxes a .pt file; null: from "
+        "scratch",
     )
     ratio: Union[Literal["auto"], Annotated[float, Field(ge=0, le=40)]] = "auto"
     epochs: int = Field(20, ge=1, le=10_000)

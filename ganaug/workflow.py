@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ganaug.adapters import torchvision as torchvision_adapter
 from ganaug.bank import GeneratorBank
+from ganaug.box_workflow import run_boxes
 from ganaug.data import LabelledImages, choose_classes, read_unlabelled, safe_stem, without_copies
 from ganaug.data.folders import list_images
 from ganaug.data.masks import MaskedImages
@@ -35,6 +36,9 @@ from ganaug.planning import OnBad
 from ganaug.recipe import Compare, Recipe, load_recipe
 from ganaug.run_folder import keep_result
 from ganaug.tasks import get_task
+
+if TYPE_CHECKING:
+    from ganaug.adapters.ultralytics import YoloResult
 
 __all__ = ["RunResult", "bank_path", "check_bank_path", "preview", "run", "sample_to_folder"]
 
@@ -165,9 +169,10 @@ class RunResult:
     """What a whole recipe left behind."""
 
     bank: Path
-    comparison: Comparison
+    comparison: Comparison | None
+    """None of images with boxes."""
     exported: Path | None
-    trained: torchvision_adapter.TrainResult | None
+    trained: torchvision_adapter.TrainResult | YoloResult | None
 
 
 def run(
@@ -183,7 +188,8 @@ def run(
     """Carry out a whole recipe: fit, compare, write the verdict, then export and train where the recipe says so.
 
     The answer comes from images that nothing trains on: the recipe's `data.val`, or else a fifth of every class, which
-    is left out of all that follows and listed in `held-back.csv`, as the others are in `train.csv`.
+    is left out of all that follows and listed in `held-back.csv`, as the others are in `train.csv`. A recipe for images
+    with boxes makes no comparison; see `run_boxes`.
 
     Args:
         recipe: a shipped name, a YAML file or a `Recipe`.
@@ -195,6 +201,11 @@ def run(
         say: where lines of progress go.
     """
     resolved, where = load_recipe(recipe), resolve_device(device)
+    if resolved.task == "detect" and resolved.train is not None:
+        source = Path(data if data is not None else resolved.data.path or ".")
+        chosen = classes if classes is not None else resolved.data.classes
+        boxes = run_boxes(resolved, source, Path(out), classes=chosen, device=where, exist_ok=exist_ok, say=say)
+        return RunResult(boxes.bank, None, boxes.exported, boxes.trained)
     if resolved.task != "classify":
         raise RecipeError(f"a recipe of task {resolved.task} cannot be run as a whole; fit it with: ganaug fit")
     folder, source = Path(out), Path(data if data is not None else resolved.data.path or ".")

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
 from ganaug.bank import GeneratorBank
@@ -19,21 +20,38 @@ from ganaug.data.box_yolo import YoloLayout
 from ganaug.data.outlines import joined, rings_of
 from ganaug.dataset import GanAugmented
 from ganaug.errors import BankError, DataError, LeakError, MissingExtraError, RecipeError
+from ganaug.gan.device import resolve_device
 from ganaug.ratios import Ratio
-from ganaug.recipe import Scenes
+from ganaug.recipe import Scenes, Train
 
 try:
     import cv2
     from ultralytics.data.dataset import YOLODataset
+    from ultralytics.models import YOLO
     from ultralytics.models.yolo.detect import DetectionTrainer
     from ultralytics.models.yolo.segment import SegmentationTrainer
     from ultralytics.utils import DEFAULT_CFG, LOGGER
 except ImportError as error:
     raise MissingExtraError("ultralytics", "ultralytics") from error
 
-__all__ = ["MixedTrainer", "SceneDataset", "trainer"]
+__all__ = ["MixedTrainer", "SceneDataset", "YoloResult", "build_model", "train", "trainer"]
 
+_TASKS = {"detect": DetectionTrainer, "segment": SegmentationTrainer}
 _MOST_CHECKED = 2000  # validation images whose fingerprints are looked at
+
+
+@dataclass(frozen=True)
+class YoloResult:
+    """A trained detector and how it fared on the validation images, after the last epoch."""
+
+    weights: Path
+    """Its file, which `YOLO(weights)` loads."""
+    map50: float
+    """Mean over the classes of average precision where boxes overlap by half, in 0..1."""
+    map50_95: float
+    """Mean of that over overlaps from 0.5 to 0.95."""
+    by_class: dict[str, float]
+    """Average precision of each class where boxes overlap by half."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +96,7 @@ def trainer(
         RecipeError: there is no such task.
         BankError: there is no such bank, or it is not for detection.
     """
-    kinds = {"detect": (MixedTrainer, DetectionTrainer), "segment": (MixedTrainer, SegmentationTrainer)}
-    if task not in kinds:
+    if task not in _TASKS:
         raise RecipeError(f"task is {task!r}; give 'detect' or 'segment'")
     if not isinstance(bank, (str, Path)):
         raise BankError(
@@ -92,7 +109,72 @@ def trainer(
         None if pool_dir is None else str(Path(pool_dir).absolute()), check,
     )  # fmt: skip
     # Ultralytics pickles the class by value for distributed training: the bases are found by name, and this is plain
-    return type("MixedTrainer", kinds[task], {"mixing": mixing, "__module__": __name__})
+    return type("MixedTrainer", (MixedTrainer, _TASKS[task]), {"mixing": mixing, "__module__": __name__})
+
+
+def train(
+    data: str | Path,
+    bank: str | Path,
+    settings: Train,
+    out: str | Path,
+    *,
+    device: str | torch.device = "auto",
+    seed: int = 0,
+    pool_dir: str | Path | None = None,
+) -> YoloResult:
+    """Train a YOLO model on images with boxes, mosaic and all, with the bank's scenes mixed in.
+
+    AdamW from `settings.lr`; the last epoch's weights are kept and scored: none is picked by its score.
+
+    Args:
+        data: the `data.yaml` of a YOLO set that has a validation part.
+        bank: file of the bank that was fitted on its training part.
+        settings: the recipe's `train:` section; its model is one of Ultralytics, as yolo11n.yaml, which is trained from
+            scratch, or as yolo11n-seg.yaml where labels are polygons.
+        out: folder for what Ultralytics writes.
+        device: "auto", "cpu", "cuda" or "cuda:i".
+        seed: of weights, order and scenes.
+        pool_dir: as in `GanAugmented`.
+
+    Raises:
+        RecipeError: Ultralytics has no such model.
+        LeakError: the bank was fitted on a validation image, or a training image was held back from it.
+        DataError: the data and the bank do not go together.
+    """
+    model = build_model(settings)
+    kind = trainer(bank, ratio=settings.ratio, task=model.task, seed=seed, pool_dir=pool_dir)
+    goal = Path(out).absolute()
+    model.train(
+        data=str(Path(data).absolute()), trainer=kind, epochs=settings.epochs, batch=settings.batch,
+        imgsz=settings.image_size, workers=settings.workers, optimizer="AdamW", lr0=settings.lr, seed=seed,
+        device=str(resolve_device(device)), project=str(goal.parent), name=goal.name, exist_ok=True, verbose=False,
+        plots=False,
+    )  # fmt: skip
+    weights = goal / "weights" / "last.pt"
+    scored = YOLO(weights).val(
+        data=str(Path(data).absolute()), imgsz=settings.image_size, batch=settings.batch, verbose=False, plots=False,
+        device=str(resolve_device(device)), workers=0, project=str(goal.parent), name=goal.name, exist_ok=True,
+    ).box  # fmt: skip
+    names = [model.names[int(number)] for number in scored.ap_class_index]
+    by_class = dict(zip(names, map(float, scored.ap50), strict=True))
+    return YoloResult(weights, float(scored.map50), float(scored.map), by_class)
+
+
+def build_model(settings: Train) -> YOLO:
+    """The untrained model that a recipe names, or one that starts from its weights.
+
+    Raises:
+        RecipeError: Ultralytics has no such model, or it is for another task.
+    """
+    start = settings.weights or settings.model
+    try:
+        model = YOLO(start)
+    except (ValueError, OSError, KeyError) as error:
+        said = " ".join(str(error).split())
+        raise RecipeError(f"train.model {start} cannot be had ({said}); give one such as yolo11n.yaml") from error
+    if model.task not in _TASKS:
+        raise RecipeError(f"train.model {start} is for {model.task}; give one for boxes or segments, as yolo11n.yaml")
+    return model
 
 
 class MixedTrainer:

@@ -1,3 +1,4 @@
+import functools
 import importlib
 import os
 import sys
@@ -12,11 +13,13 @@ os.environ.update(YOLO_OFFLINE="1", YOLO_AUTOINSTALL="false")
 os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp())
 ultralytics = pytest.importorskip("ultralytics")
 
+from ganaug import measures  # noqa: E402
 from ganaug.adapters.ultralytics import SceneDataset, trainer  # noqa: E402
 from ganaug.data.fingerprints import fingerprint  # noqa: E402
 from ganaug.data.images import open_image  # noqa: E402
 from ganaug.errors import BankError, DataError, LeakError, MissingExtraError, RecipeError  # noqa: E402
-from ganaug.recipe import Scenes  # noqa: E402
+from ganaug.recipe import Scenes, load_recipe  # noqa: E402
+from ganaug.workflow import run  # noqa: E402
 
 PLAIN = Scenes(blends=("hard",), colour=0.0, rotation=0.0, distractors=0.0, real=0.0)
 
@@ -206,3 +209,23 @@ def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "ganaug.adapters.ultralytics")
     with pytest.raises(MissingExtraError, match=r"run: python -m pip install 'ganaug\[ultralytics\]'"):
         importlib.import_module("ganaug.adapters.ultralytics")
+
+
+@pytest.mark.slow
+def test_the_recipe_goes_from_a_set_to_a_detector(boxes, place, monkeypatch):
+    monkeypatch.setattr(measures, "train_features", functools.partial(measures.train_features, steps=3))
+    recipe = load_recipe("detect-64-yolo11n").replace(
+        {
+            "kimg": 0.032, "resolution": 32, "networks.generator_channels": 8, "networks.discriminator_channels": 8,
+            "networks.max_channels": 16, "gan.batch": 4, "snapshots.count": 1, "snapshots.samples": 4,
+            "train.epochs": 1, "train.image_size": 32, "train.batch": 6,
+        }
+    )  # fmt: skip
+    said = []
+    result = run(recipe, data=boxes, out=place / "run", device="cpu", say=said.append)
+    assert (result.bank.is_file(), result.comparison) == (True, None)
+    assert result.trained.weights.is_file()
+    assert 0 <= result.trained.map50_95 <= result.trained.map50 <= 1
+    assert any("on the validation images" in line for line in said)
+    with pytest.raises(RecipeError, match="yolo99"):
+        run(recipe.replace({"train.model": "yolo99.yaml"}), data=boxes, out=place / "no", device="cpu", say=said.append)
