@@ -3,6 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from drawn_boxes import square_bank, write_yolo
 from PIL import Image
 
 from ganaug import load_recipe
@@ -26,8 +28,8 @@ def pets(tmp_path, monkeypatch):
 
 
 def test_the_python_blocks_run(pets):
-    assert len(BLOCKS) == 3
-    wrap, fit, vary = BLOCKS
+    assert len(BLOCKS) == 4
+    wrap, fit, vary, _ = BLOCKS
     fitted = {}
     exec(compile(fit, "README.md", "exec"), fitted)
     assert fitted["images"].shape == (16, 3, 16, 16)
@@ -40,6 +42,17 @@ def test_the_python_blocks_run(pets):
     exec(compile(vary, "README.md", "exec"), varied)
     assert varied["varied"].shape == (8, 3, 16, 16)
     assert len(varied["train"]) == 48
+
+
+def test_the_block_on_boxes_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_yolo(tmp_path / "cells")
+    square_bank().save(tmp_path / "cells.ganaug")
+    made = {}
+    exec(compile(BLOCKS[3], "README.md", "exec"), made)
+    assert len(made["train"]) == 9
+    assert [image.dtype for image in made["images"]] == [torch.float32] * 4
+    assert all(len(target["boxes"]) == len(target["labels"]) for target in made["targets"])
 
 
 def test_every_command_and_recipe_that_is_named_exists():

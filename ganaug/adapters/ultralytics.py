@@ -142,7 +142,7 @@ def train(
         DataError: the data and the bank do not go together.
     """
     model = build_model(settings)
-    kind = trainer(bank, ratio=settings.ratio, task=model.task, seed=seed, pool_dir=pool_dir)
+    kind = trainer(bank, ratio=settings.ratio, task=str(model.task), seed=seed, pool_dir=pool_dir)
     goal = Path(out).absolute()
     model.train(
         data=str(Path(data).absolute()), trainer=kind, epochs=settings.epochs, batch=settings.batch,
