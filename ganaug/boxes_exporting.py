@@ -137,7 +137,7 @@ class _Set(ABC):
         file = self._writer.root / place
         file.parent.mkdir(parents=True, exist_ok=True)
         image = image if image.mode in _PLAIN else image.convert("RGB")
-        image.save(file, quality=95)  # of a PNG, which loses nothing, it changes nothing
+        image.save(file, quality=95, compress_level=1)  # of a JPEG and of a PNG
         checked = checked_target(target, size, self._names, stem)
         label = self._label(place, size, checked, _SYNTHETIC, None)
         self._writer.note(place, label.as_posix(), "synthetic")

@@ -51,7 +51,9 @@ class ExportFormat(str, Enum):
 
 
 Bank = Annotated[Path, typer.Argument(metavar="BANK", help="A bank, NAME.ganaug.", show_default=False)]
-Data = Annotated[Path, typer.Option("--data", help="Folder with a folder for each class, or a CSV of path and label.")]
+Data = Annotated[
+    Path, typer.Option("--data", help="Class folders, a CSV of path and label, or images with masks or boxes.")
+]
 OptionalData = Annotated[Path | None, typer.Option("--data", help="The training images: a folder or a CSV.")]
 Unlabelled = Annotated[
     Path | None, typer.Option(help="Images without labels to learn from too: a folder, however it is laid out.")

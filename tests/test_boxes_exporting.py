@@ -3,17 +3,22 @@
 import contextlib
 import csv
 import json
+import logging
+import os
+import tempfile
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from drawn_boxes import square_bank, write_yolo
 from PIL import Image, ImageDraw
 
-from ganaug import boxes_exporting
+from ganaug import GanAugmented, boxes_exporting
 from ganaug.boxes_exporting import export_boxes
 from ganaug.data.box_files import list_boxes, read_part
-from ganaug.errors import BankError, DataError, OutputError, RecipeError
+from ganaug.data.fingerprints import fingerprint
+from ganaug.errors import BankError, DataError, LeakError, OutputError, RecipeError
 from ganaug.planning import choose_recipe
 
 SIZE = (64, 48)  # width, height
@@ -53,8 +58,14 @@ class Scenes:
 
 
 @pytest.fixture(autouse=True)
-def _scenes(monkeypatch):
-    monkeypatch.setattr(boxes_exporting, "GanAugmented", Scenes)
+def _scenes(monkeypatch, request):
+    if "bank" not in request.fixturenames:
+        monkeypatch.setattr(boxes_exporting, "GanAugmented", Scenes)
+
+
+@pytest.fixture(scope="module")
+def bank():
+    return square_bank()
 
 
 def row_of(label, box, polygon):
@@ -209,3 +220,73 @@ def test_a_set_of_boxes_is_known_without_a_recipe(tmp_path):
     assert choose_recipe(data) == ("detect-64", "there are images with boxes")
     assert choose_recipe(data / "data.yaml")[0] == "detect-64"
     assert choose_recipe(list_boxes(data))[0] == "detect-64"
+
+
+@pytest.mark.parametrize("polygons", [False, True])
+def test_scenes_are_those_of_the_mixed_dataset(bank, tmp_path, polygons):
+    data = write_yolo(tmp_path / "data", polygons=polygons)
+    summary = export_boxes(bank, data, tmp_path / "out", ratio=1.5, seed=4)
+    assert (summary.real, summary.synthetic) == (6, 9)
+    real, files = list_boxes(data), list_boxes(tmp_path / "out")
+    wanted = GanAugmented(real, bank, ratio=1.5, seed=4, pool_dir=tmp_path / "pool", pool_factor=1)
+    made = [place for place, path in enumerate(files.paths) if path.parent.name == "synthetic"]
+    for place, index in zip(made, wanted.synthetic_indices().tolist(), strict=True):
+        image, target = wanted[index]
+        assert np.array_equal(np.asarray(files[place][0]), np.asarray(image))
+        assert files.checked(place).labels.tolist() == target["labels"].tolist()
+        assert np.abs(files.checked(place).boxes - target["boxes"].numpy()).max(initial=0) <= 0.5
+    assert files.has_masks == polygons
+
+
+def test_an_image_that_was_held_back_is_a_leak(tmp_path, monkeypatch):
+    bank = square_bank(held_back_fingerprints=(fingerprint(np.full((48, 64, 3), 9, np.uint8)),))
+    data = write(tmp_path / "data", "yolo")
+    Image.new("RGB", SIZE, (9, 9, 9)).save(data / "images/train/a.png")
+    (data / "images/train/a.jpg").unlink()
+    monkeypatch.setattr(boxes_exporting, "GanAugmented", GanAugmented)
+    with pytest.raises(LeakError):
+        export_boxes(bank, data, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command(bank, tmp_path, ganaug_command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_yolo(tmp_path / "data")
+    bank.save(tmp_path / "data.ganaug")
+    ended = ganaug_command("export", "data.ganaug", "--data", "data", "--format", "yolo", "--ratio", 2)
+    assert ended.code == 0
+    assert "wrote 6 real and 12 synthetic images" in ended.err
+    assert len(list_boxes(tmp_path / "data-mixed")) == 18
+    ended = ganaug_command("export", "data.ganaug", "--data", "data/data.yaml", "--format", "voc", "--out", "voc")
+    assert ended.code == 0
+    assert len(list_boxes(tmp_path / "voc")) == 9
+    assert "yolo, coco or voc" in ganaug_command("export", "data.ganaug", "--data", "data").complaint
+    assert "cannot be screened" in ganaug_command("export", "data.ganaug", "--format", "coco", "--screening").complaint
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("polygons", [False, True])
+def test_ultralytics_reads_it_without_a_warning(bank, tmp_path, polygons, monkeypatch):
+    monkeypatch.setenv("YOLO_OFFLINE", "1")
+    monkeypatch.setenv("YOLO_AUTOINSTALL", "false")
+    monkeypatch.setenv("YOLO_CONFIG_DIR", os.environ.get("YOLO_CONFIG_DIR", tempfile.mkdtemp()))
+    pytest.importorskip("ultralytics")
+    from ultralytics.data import YOLODataset
+    from ultralytics.data.utils import check_det_dataset
+    from ultralytics.utils import LOGGER
+
+    told: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: told.append(record.getMessage())
+    LOGGER.addHandler(handler)
+    try:
+        export_boxes(bank, write_yolo(tmp_path / "data", polygons=polygons), tmp_path / "out", ratio=2)
+        said = check_det_dataset(str(tmp_path / "out/data.yaml"), autodownload=False)
+        read = YOLODataset(img_path=said["train"], data=said, task="segment" if polygons else "detect", imgsz=64)
+    finally:
+        LOGGER.removeHandler(handler)
+    assert not told
+    files = list_boxes(tmp_path / "out")
+    assert len(read) == len(files) == 18
+    counted = {label["im_file"]: len(label["cls"]) for label in read.labels}
+    assert counted == {str(path): len(files.checked(place)) for place, path in enumerate(files.paths)}

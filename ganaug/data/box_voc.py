@@ -3,6 +3,7 @@
 Annotations/1.xml  JPEGImages/1.jpg  ImageSets/Main/train.txt     one name a line; without ImageSets all are of train
 annotations/1.xml  images/1.png                                   other names of folders
 train/1.xml  train/1.jpg  valid/...                               side by side
+VOCdevkit/VOC2007/...                                             either of these folders may be given
 
 Coordinates are taken as they are, as torchvision does.
 """
@@ -79,11 +80,17 @@ def _read(note: Path) -> ElementTree.Element:
 
 
 def _check_size(note: Path, said: ElementTree.Element, size: tuple[int, int]) -> None:
-    """Some files say a size of 0, which tells nothing."""
-    width, height = (said.findtext(f"size/{side}", "0").strip() for side in ("width", "height"))
-    told = (height, width)
-    if "0" not in told and told != tuple(map(str, size)):
-        raise DataError(f"{note}: says {width} x {height} pixels, and its image has {size[1]} x {size[0]}")
+    """Some files say no size, or one of 0, which tells nothing."""
+    told = tuple(_whole_number(said.findtext(f"size/{side}")) for side in ("height", "width"))
+    if all(told) and told != size:
+        raise DataError(f"{note}: says {told[1]} x {told[0]} pixels, and its image has {size[1]} x {size[0]}")
+
+
+def _whole_number(text: str | None) -> int:
+    try:
+        return int(float(text or 0))
+    except (ValueError, OverflowError):
+        return 0
 
 
 def _rows(note: Path, said: ElementTree.Element, faults: Faults) -> list[Row]:
@@ -109,9 +116,12 @@ def _rows(note: Path, said: ElementTree.Element, faults: Faults) -> list[Row]:
 
 
 def find_voc(path: Path) -> VocLayout | None:
-    """How a folder is laid out; none where not as Pascal VOC has it."""
+    """How a folder, or the VOCdevkit/VOC2007 in it, is laid out; none where not as Pascal VOC has it."""
     if not path.is_dir():
         return None
+    within = [entry for entry in path.iterdir() if entry.is_dir() and entry.name.startswith("VOC")]
+    if len(within) == 1:
+        return find_voc(within[0])
     notes, images = _two_folders(path)
     listed = _listed(path / "ImageSets" / "Main")
     if listed and notes != path:

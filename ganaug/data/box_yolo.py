@@ -188,7 +188,8 @@ def _listed_names(path: Path) -> tuple[str, ...] | None:
     for file in (place / name for place in places for name in _NAMES):
         if file.is_file():
             return tuple(line.strip() for line in text_of(file).splitlines() if line.strip())
-    return None
+    above = path.parent / "data.yaml"  # where a part alone is given
+    return _of_yaml(above).names if _describes(above) else None
 
 
 def _describes(path: Path) -> bool:

@@ -21,8 +21,14 @@ __all__ = ["Pixels", "from_square", "open_image", "resize", "straightened", "to_
 Pixels = npt.NDArray[np.uint8]  # HWC, one or three channels
 
 MAX_PIXELS = 200_000_000
-READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error, Image.DecompressionBombError)
-"""What Pillow, torchvision's decoders and a user's loader raise on a bad file."""
+READ_ERRORS = (
+    OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error, Image.DecompressionBombError,
+    ModuleNotFoundError,
+)  # fmt: skip
+"""What Pillow, torchvision's decoders and a user's loader raise on a bad file.
+
+Once ultralytics is imported, Pillow looks for a plug-in to read such a file with, and misses it.
+"""
 
 
 def open_image(path: Path) -> Image.Image:
@@ -53,7 +59,7 @@ def _why_no_file(path: Path) -> str:
 
 def _why_unreadable(error: BaseException) -> str:
     said = " ".join(str(error).split())
-    if isinstance(error, UnidentifiedImageError):
+    if isinstance(error, (UnidentifiedImageError, ModuleNotFoundError)):
         return "is not an image in a format that Pillow reads"
     if isinstance(error, Image.DecompressionBombError):
         return f"is too large ({said})"

@@ -99,6 +99,7 @@ LAYOUTS = {
     "yolo without yaml": lambda root: write_yolo(root, yolo_row, "images", "labels", ""),
     "yolo side by side": lambda root: write_yolo(root, yolo_row, "", "", ""),
     "voc": write_voc,
+    "voc devkit": lambda root: (write_voc(root / "VOCdevkit/VOC2007"), (root / "other").mkdir()),
     "voc without lists": lambda root: write_voc(root, "annotations", "images", False),
     "voc side by side": lambda root: write_voc(root, "", "", False),
     "voc roboflow": lambda root: (write_voc(root / "train", "", "", False), write_voc(root / "valid", "", "", False)),
@@ -142,6 +143,21 @@ def test_only_the_part_that_is_asked_for_is_read(tmp_path):
     assert val.checked(0).labels.tolist() == [1]
     with pytest.raises(DataError, match="has no test part, only train, val"):
         list_boxes(tmp_path, part="test")
+
+
+def test_a_part_of_yolo_alone_has_the_names_of_the_whole(tmp_path):
+    write_yolo(tmp_path, yolo_row, "train/images", "train/labels", "train: ../train/images")
+    assert list_boxes(tmp_path / "train").classes == NAMES
+    (tmp_path / "data.yaml").unlink()
+    assert list_boxes(tmp_path / "train").classes == ("0", "1")
+
+
+def test_a_voc_file_that_says_no_size_is_read(tmp_path):
+    write_voc(tmp_path)
+    path = tmp_path / "Annotations/a.xml"
+    for size in ("", "<size></size>", "<size><width>0</width><height>0</height></size>"):
+        path.write_text(annotation("a", BOXES["a"]).replace("<size><width>60</width><height>40</height></size>", size))
+        assert list_boxes(tmp_path).counts() == [1, 2]
 
 
 def square(box):
