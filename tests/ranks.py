@@ -7,9 +7,11 @@ import torch
 from torch import distributed
 
 from ganaug.gan.batches import Batch
+from ganaug.gan.cut_outs import ObjectConditions
 from ganaug.gan.loop import Fit
 from ganaug.gan.mixed import Others
 from ganaug.gan.networks import NetworkShape
+from ganaug.gan.object_step import ObjectBatch, ObjectTrainer
 from ganaug.gan.processes import Group, Processes
 from ganaug.gan.step import Trainer
 from ganaug.gan.variation import VariationShape
@@ -28,19 +30,20 @@ CHANGES = [
     {"reconstruction.share": 0, "gan.class_ramp": [0.2, 0.9]},
     {"unlabelled.share": 0.6},  # with images of no class
     {"generator": "variation"},
+    {"task": "detect", "resolution": 32, "objects.alpha": "soft"},
 ]
 
 
-def some_images(count=40):
+def some_images(count=40, side=16):
     random = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (count, 3, 16, 16), dtype=torch.uint8, generator=random), torch.arange(count) % 2
+    return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=random), torch.arange(count) % 2
 
 
 def trained(changes, processes=None, steps=6):
     """Weights by name, and what each step logged."""
     torch.manual_seed(0)
     recipe = load_recipe({"resolution": 16, "kimg": 1}).replace(changes)
-    images, labels = some_images(16)
+    images, labels = some_images(16, recipe.resolution)
     shape, others, processes = SHAPE, None, processes or Processes()
     if "unlabelled.share" in changes:
         shape, others = replace(SHAPE, classes=3), Others(images, labels)
@@ -48,10 +51,19 @@ def trained(changes, processes=None, steps=6):
     if recipe.generator == "variation":
         trainer = VariationTrainer(recipe, VARIED, CPU, processes=processes)
         images = torch.cat([images, images.roll(2, 0)], 1)
+    elif recipe.task == "detect":
+        trainer = ObjectTrainer(recipe, replace(SHAPE, resolution=32), CPU, processes=processes)
+        boxes = torch.tensor([[4.0, 4.0, 28.0, 28.0]]).repeat(16, 1)
+        trainer.take(images, ObjectConditions(labels, boxes, None, images[:4]), torch.Generator())
     else:
         trainer = Trainer(recipe, shape, CPU, processes=processes, others=others)
     trainer.random.manual_seed(0)
-    batch = Batch(images, labels, torch.arange(16) // 2 % 4)
+    slots = torch.arange(16) // 2 % 4
+    batch = (
+        ObjectBatch(images, labels, slots, torch.arange(16))
+        if recipe.task == "detect"
+        else Batch(images, labels, slots)
+    )
     logged = [trainer.step(batch, step / steps) for step in range(steps)]
     networks = {"generator": trainer.generator, "average": trainer.average, "judge": trainer.discriminator}
     networks |= {"encoder": trainer.encoder}
