@@ -6,6 +6,11 @@ Drawn grounds with three classes of drawn objects, and others of other colours p
 box is outside its image, none is empty, each pasted one holds pixels of its object along all four sides, and the same
 seed gives the same scene (one in a hundred is made twice). Seconds are those of composing alone. On a machine with
 other work to do, scenes a CPU second tell more than scenes a second.
+
+    python benchmarks/scenes.py --data DIR --bank FILE --picture benchmarks/results/scenes.png
+
+Instead, a picture of six scenes of a set, with the boxes of the real objects thin and pale, and those of pasted ones,
+the bank's and real ones alike, in a colour for each class.
 """
 
 from __future__ import annotations
@@ -21,14 +26,18 @@ import time
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from ganaug.compositing import CutOut, Scene, SceneComposer, SceneStatistics
+from ganaug.data.box_files import list_boxes
+from ganaug.dataset import GanAugmented
 from ganaug.recipe import Scenes
 
 HEIGHT, WIDTH = 480, 640
 COLOURS = ((230, 30, 30), (30, 200, 30), (210, 200, 20))
 SIDES = ((40, 70), (60, 140), (14, 30))  # of the objects of each class
 REALS = 12
+OUTLINES = ("#0050d0", "#d02000", "#007a20", "#b000b0", "#c07000", "#008080")
 
 
 def disc(side: int, colour: tuple[int, int, int], label: int) -> CutOut:
@@ -113,12 +122,37 @@ def work(span: tuple[int, int]) -> dict[str, object]:
     return {"seconds": seconds, "spent": spent, "faults": faults, "pasted": pasted, "digest": digest.hexdigest()[:16]}
 
 
+def picture(data: str, bank: str, path: Path) -> None:
+    files = list_boxes(data, on_bad="skip")
+    mixed = GanAugmented(files, bank, ratio=1.0, pool_factor=1)
+    sheet = Image.new("RGB", (3 * WIDTH, 2 * HEIGHT), "white")
+    for place, index in enumerate(mixed.synthetic_indices()[:6].tolist()):
+        image, target = mixed[index]
+        draw = ImageDraw.Draw(image)
+        real = {tuple(box) for box in files.target(target["image_id"])["boxes"].tolist()}
+        for box, label in zip(target["boxes"].tolist(), target["labels"].tolist(), strict=True):
+            if tuple(box) in real:
+                draw.rectangle(box, outline=(170, 170, 170), width=1)
+                continue
+            draw.rectangle(box, outline=OUTLINES[label % len(OUTLINES)], width=3)
+            draw.text((box[0] + 5, box[1] + 3), files.classes[label], fill=OUTLINES[label % len(OUTLINES)])
+        image = image.resize((WIDTH, HEIGHT))
+        sheet.paste(image, (WIDTH * (place % 3), HEIGHT * (place // 3)))
+    sheet.resize((3 * WIDTH // 2, HEIGHT)).quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--data")
+    parser.add_argument("--bank")
+    parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
+    if args.picture is not None:
+        picture(args.data, args.bank, args.picture)
+        return
     ends = np.linspace(0, args.scenes, args.workers + 1).astype(int)
     with multiprocessing.get_context("spawn").Pool(args.workers) as workers:
         parts = workers.map(work, list(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)))

@@ -36,7 +36,11 @@ def scene_target(like: Mapping[str, Any], model: Mapping[str, Any], real: Target
     keys = like if "boxes" in like else model
     made = {key: value for key, value in like.items() if key in _OWN or not _by_object(value, len(real))}
     size = scene.image.shape[0], scene.image.shape[1]
-    values: dict[str, npt.NDArray[Any]] = {"boxes": scene.boxes, "labels": scene.labels, "iscrowd": scene.crowd}
+    values: dict[str, npt.NDArray[Any]] = {
+        "boxes": scene.boxes,
+        "labels": scene.labels,
+        "iscrowd": scene.crowd.astype(np.int64),
+    }
     if scene.masks is not None:
         values["masks"] = scene.masks
     if "area" in keys:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,13 +92,13 @@ class BoxView(JointView):
         return super().place(index) if paths is None else str(paths[self.row(index)])
 
     def target(self, index: int) -> tuple[Target, tuple[int, int]]:
-        """The objects of an image, and its height and width; the image is not opened where the dataset tells."""
+        """The objects of an image, without masks, and its height and width; not opened where the dataset tells."""
         if isinstance(self._source, BoxFiles):
-            row = self.row(index)
-            return self._source.checked(row), self._source.objects[row].size
+            said = self._source.objects[self.row(index)]
+            return Target(said.boxes, said.labels, None, said.crowd), said.size
         image, target = self.pair(index)
         size = form_of(image).size
-        return self._checked(target, size, index), size
+        return replace(self._checked(target, size, index), masks=None), size
 
     def read(self, index: int) -> tuple[Any, Target]:
         """The raw image, and its objects."""
@@ -140,7 +141,7 @@ class BoxView(JointView):
                 f"the dataset and the bank share no class: the dataset has {', '.join(labels.values())}, the bank "
                 f"{', '.join(names)}; give the bank that was fitted on these classes"
             )
-        real = RealObjects.gather(targets, sizes, lambda index: to_uint8(self.image(index)))
+        real = RealObjects.gather(targets, sizes, self.read, masks=self._model.get("masks") is not None)
         objects = float(np.maximum(1, self._settings.objects * statistics.counts).mean())
         weights = statistics.weights(self._settings.rarity)
         wanted = sum(scenes.values()) * objects * (1 - self._settings.real) * _SPARE
@@ -175,9 +176,11 @@ class BoxView(JointView):
         image, target = split_item(item)
         form = form_of(image)
         real = self._checked(target, form.size, index)
-        pixels = to_uint8(image)
+        pixels, masks = to_uint8(image), real.masks
+        if masks is None and self._model.get("masks") is not None:  # no object, and so none was said
+            masks = np.zeros((0, *form.size), dtype=bool)
         scene = self._composer.compose(
-            Scene(pixels, real.boxes, real.labels, real.masks, real.crowd),
+            Scene(pixels, real.boxes, real.labels, masks, real.crowd),
             lambda wanted, draws: self._object(samples, wanted, pixels.shape[2], draws),
             random,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from ganaug.compositing import CutOut, cut, transformed
 from ganaug.compositing.placing import overlaps
 from ganaug.data.box_values import Target
-from ganaug.data.images import Pixels, to_channels
+from ganaug.data.images import Pixels, to_channels, to_uint8
 from ganaug.data.samples import Samples
 from ganaug.errors import DataError
 
@@ -37,19 +38,22 @@ class RealObjects:
         cls,
         targets: Mapping[int, Target],
         sizes: Mapping[int, tuple[int, int]],
-        read: Callable[[int], Pixels],
+        read: Callable[[int], tuple[Any, Target]],
+        *,
+        masks: bool,
     ) -> RealObjects:
         """Cut out up to 48 objects of each class, evenly spaced over the images.
 
         Whole ones that nothing else covers come first; a class that has few of those takes others too.
 
         Args:
-            targets: of each image, by its index.
+            targets: of each image, by its index; masks are not looked at.
             sizes: height and width of each.
-            read: gives the pixels of an image; one that cannot be read is left out.
+            read: gives an image and the same target with its masks; what cannot be read is left out.
+            masks: whether there are some.
         """
         wanted: dict[int, list[int]] = {}
-        rows = _candidates(targets, sizes)
+        rows = _candidates(targets, sizes, masks)
         most = max(_LEAST_A_CLASS, min(_MOST_A_CLASS, _MOST // max(1, len(rows))))
         for places in rows.values():
             count = min(most, len(places))
@@ -58,11 +62,12 @@ class RealObjects:
         cutouts: dict[int, list[CutOut]] = {label: [] for label in rows}
         for image, chosen in sorted(wanted.items()):
             try:
-                pixels = read(image)
+                raw, target = read(image)
             except DataError:  # an unreadable image is for the training loop to meet, as it would without ganaug
                 continue
+            pixels = to_uint8(raw)
             for row in chosen:
-                found = _cut_out(pixels, targets[image], row)
+                found = _cut_out(pixels, target, row)
                 if found is not None:
                     cutouts[found.label].append(found)
         return cls(cutouts, {label: _around(found) for label, found in cutouts.items() if found})
@@ -100,7 +105,7 @@ class SceneObjects:
 
 
 def _candidates(
-    targets: Mapping[int, Target], sizes: Mapping[int, tuple[int, int]]
+    targets: Mapping[int, Target], sizes: Mapping[int, tuple[int, int]], masks: bool
 ) -> dict[int, list[tuple[int, int]]]:
     """(image, row) of the objects of each class that are worth cutting out."""
     clear: dict[int, list[tuple[int, int]]] = {}
@@ -110,7 +115,7 @@ def _candidates(
         spans = target.boxes[:, 2:] - target.boxes[:, :2]
         low, high = target.boxes[:, :2], target.boxes[:, 2:]
         whole = np.asarray(((low >= 1) & (high <= np.array([width - 1, height - 1]))).all(1))
-        if target.masks is None:
+        if not masks:
             whole = whole & (overlaps(target.boxes) <= _APART)
         for row in np.flatnonzero(~target.crowd & (spans.min(1, initial=np.inf) >= _SMALLEST)).tolist():
             kind = clear if whole[row] else others

@@ -126,6 +126,23 @@ def test_an_item_has_the_form_of_the_datasets_own(kind, masks):
         assert torch.allclose(said["area"], spans.prod(1).as_subclass(torch.Tensor))
 
 
+def test_an_image_without_objects_may_say_nothing_of_them():
+    """As torchvision's wrapper of CocoDetection has it, whose areas are lists too."""
+
+    class Wrapped(Drawn):
+        def __getitem__(self, index):
+            image, target = super().__getitem__(index)
+            lists = {"area": target["area"].tolist(), "iscrowd": target["iscrowd"].tolist()}
+            return image, target | lists if len(target["boxes"]) else {"image_id": index}
+
+    found = scenes(view_of(Wrapped(masks=True)), 20)
+    assert any(target["image_id"] % 3 == 0 for _, target in found)
+    for _, target in found:
+        assert {type(number) for number in target["iscrowd"]} == {int}
+        assert {type(number) for number in target["area"]} == {float}
+        assert len(target["masks"]) == len(target["boxes"]) == len(target["iscrowd"])
+
+
 def test_boxes_come_in_the_format_of_the_datasets():
     class Centres(Drawn):
         def __getitem__(self, index):
@@ -228,9 +245,9 @@ def test_real_objects_are_cut_from_what_can_be_read():
     def read(index):
         if index == 2:
             raise DataError("broken")
-        return np.array(view.image(index))
+        return view.read(index)
 
-    found = RealObjects.gather(targets, dict.fromkeys(targets, SIZE), read)
+    found = RealObjects.gather(targets, dict.fromkeys(targets, SIZE), read, masks=False)
     assert {label: len(cutouts) for label, cutouts in found.cutouts.items()} == {3: 5, 5: 2}
     assert np.abs(found.around[3] - 129).max() < 8
     for cutout in found.cutouts[3]:
