@@ -2,11 +2,11 @@
 
     python benchmarks/segment.py --data DIR --images 10 --draws 0,1 --kimg 4 --out results/segment/NAME.json
 
-For each draw of `--images` pairs from `DIR/train`, a bank is fitted on them, and a small U-Net is trained from scratch
-at the bank's resolution: on the real pairs with flips; with strong classical augmentation (flips, affine, elastic and
-colour); each of these with synthetic pairs mixed in, a third of every batch or what `--share` says; and on synthetic
-pairs alone. The score is the Dice of all classes but the first, over all pixels, on the images of `train` that were not
-drawn, or with `--test` on `DIR/test`.
+For each draw of `--images` pairs from `DIR/train`, a bank is fitted on them, and the reference segmenter is trained
+from scratch at the bank's resolution: on the real pairs with flips and quarter turns; with strong classical
+augmentation (affine, elastic and colour too); each of these with synthetic pairs mixed in, a third of what is shown or
+what `--share` says; and on synthetic pairs alone. The score is the Dice of all classes but the first, over all pixels,
+on the images of `train` that were not drawn, or with `--test` on `DIR/test`.
 """
 
 from __future__ import annotations
@@ -19,24 +19,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torchvision import tv_tensors
-from torchvision.transforms import v2
 
 from ganaug import __version__, load_recipe
 from ganaug.data.masks import MaskedImages, read_masked
 from ganaug.fitting import fit
+from ganaug.segmenter import overlaps, predict_maps, train_segmenter
 
-FLIPS = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()])
-STRONG = v2.Compose(
-    [
-        FLIPS,
-        v2.RandomAffine(25, translate=(0.1, 0.1), scale=(0.75, 1.3), fill={tv_tensors.Image: 0, tv_tensors.Mask: 255}),
-        v2.RandomApply([v2.ElasticTransform(30.0, 5.0, fill={tv_tensors.Image: 0, tv_tensors.Mask: 255})], 0.5),
-        v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.05)], 0.8),
-    ]
-)
-TOGETHER = 4  # images of a batch that share a draw of the transforms
+FLIPS, STRONG = "flip+turn", "flip+turn+affine+elastic+colour"
 ARMS = {
     "flips": (FLIPS, False, True),
     "flips + synthetic": (FLIPS, True, True),
@@ -46,78 +35,28 @@ ARMS = {
 }
 
 
-class UNet(nn.Module):
-    """Three levels; NCHW in [-1, 1] to logits of each class at every pixel."""
-
-    def __init__(self, channels: int, classes: int, width: int = 16) -> None:
-        super().__init__()
-        w = width
-        self.one, self.two, self.three = _twice(channels, w), _twice(w, 2 * w), _twice(2 * w, 4 * w)
-        self.back_two, self.back_one = _twice(6 * w, 2 * w), _twice(3 * w, w)
-        self.head = nn.Conv2d(w, classes, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits of the images' sides, which are multiples of 4."""
-        one = self.one(images)
-        two = self.two(functional.max_pool2d(one, 2))
-        three = self.three(functional.max_pool2d(two, 2))
-        two = self.back_two(torch.cat([functional.interpolate(three, scale_factor=2.0), two], 1))
-        return self.head(self.back_one(torch.cat([functional.interpolate(two, scale_factor=2.0), one], 1)))
-
-
-def _twice(before: int, after: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(),
-        nn.Conv2d(after, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(),
-    )  # fmt: skip
-
-
 def train(
     real: MaskedImages, synthetic: tuple[Tensor, Tensor], arm: str, steps: int, share: float, batch: int, seed: int
 ) -> nn.Module:
-    transform, mixed, with_real = ARMS[arm]
-    share = 0.0 if not mixed else share if with_real else 1.0
-    torch.manual_seed(seed)
-    network = UNet(real.images.shape[1], len(real.class_names)).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
-    for _ in range(steps):
-        count = round(share * batch)
-        ours = torch.randint(len(real.images), (batch - count,))
-        theirs = torch.randint(len(synthetic[0]), (count,))
-        images = torch.cat([real.images[ours], synthetic[0][theirs]])
-        maps = torch.cat([real.maps[ours], synthetic[1][theirs]])
-        order = torch.randperm(batch)
-        shown = [
-            transform(tv_tensors.Image(some), tv_tensors.Mask(these))
-            for some, these in zip(images[order].split(TOGETHER), maps[order].split(TOGETHER), strict=True)
-        ]
-        images, maps = (torch.cat([pair[part].as_subclass(Tensor) for pair in shown]) for part in (0, 1))
-        logits = network(images.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last))
-        loss = functional.cross_entropy(logits, maps.long(), ignore_index=255) + soft_dice(logits, maps)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return network.eval()
+    augment, mixed, with_real = ARMS[arm]
+    images, maps, added, turns = real.images, real.maps, 0, 1
+    if not with_real:
+        images, maps = synthetic
+    elif mixed:
+        slots = min(len(synthetic[0]), max(1, round(len(real) * share / (1 - share))))
+        turns = len(synthetic[0]) // slots
+        added = turns * slots
+        images, maps = torch.cat([images, synthetic[0][:added]]), torch.cat([maps, synthetic[1][:added]])
+    return train_segmenter(
+        images, maps, classes=len(real.class_names), steps=steps, batch=batch, seed=seed, augment=augment,
+        added=added, turns=turns,
+    )  # fmt: skip
 
 
-def soft_dice(logits: Tensor, maps: Tensor) -> Tensor:
-    said = (maps != 255)[:, None]
-    wanted = torch.stack([maps == cls for cls in range(1, logits.shape[1])], 1).float()
-    got = logits.softmax(1)[:, 1:] * said
-    return 1 - (2 * (got * wanted).sum((0, 2, 3)) + 1).div(got.sum((0, 2, 3)) + wanted.sum((0, 2, 3)) + 1).mean()
-
-
-@torch.no_grad()
 def dice(network: nn.Module, held: MaskedImages) -> float:
-    got = torch.cat([network(part.float().div(127.5).sub(1)).argmax(1) for part in held.images.split(64)])
-    got[held.maps == 255] = 255
-    scores = []
-    for cls in range(1, len(held.class_names)):
-        ours, theirs = got == cls, held.maps == cls
-        scores.append(2 * float((ours & theirs).sum()) / max(1, int(ours.sum()) + int(theirs.sum())))
-    return 100 * sum(scores) / len(scores)
+    seen = predict_maps(network, held.images)
+    counts = overlaps(seen, held.maps, torch.zeros(len(seen)), classes=len(held.class_names))[0, 1:]
+    return 100 * float((2 * counts[:, 0] / (counts[:, 1] + counts[:, 2]).clamp(min=1)).mean())
 
 
 def one_draw(given: argparse.Namespace, draw: int) -> dict:
@@ -153,7 +92,7 @@ def main() -> None:
     parser.add_argument("--tile", type=int)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--share", type=float, default=1 / 3, help="of every batch that is synthetic")
+    parser.add_argument("--share", type=float, default=1 / 3, help="of all that is shown that is synthetic")
     parser.add_argument("--synthetic", type=int, default=256, help="pairs that are drawn")
     parser.add_argument("--arms", type=lambda text: text.split(","), default=list(ARMS))
     parser.add_argument("--runs", type=Path, help="keep banks and run folders here")

@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 from ganaug.errors import RecipeError, TrainingError, did_you_mean
 from ganaug.gan.precision import half_pays
 from ganaug.gan.seeding import seeded
+from ganaug.showing import epochs, faded
 
 __all__ = [
     "accuracy",
@@ -118,7 +119,7 @@ def train_classifier(
         optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.02)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps)
         precision = half_pays(where) if half is None else half
-        order = _faded(_epochs(len(images), steps * batch, seed), known.argmax(1), fading, seed)
+        order = faded(epochs(len(images), steps * batch, seed), known.argmax(1), fading, seed)
         for shown, wanted in _batches(images, known, order, batch=batch, parts=parts):
             with torch.autocast(where.type, torch.bfloat16, enabled=precision):
                 logits = network(_scaled(shown, where))
@@ -149,30 +150,6 @@ def _batches(
         shown = _augmented(images[chosen], parts)
         for pair in zip(torch.split(shown, batch), torch.split(targets[chosen], batch), strict=True):
             yield cutmix(pair) if "cutmix" in parts and torch.rand(()) < 0.5 else pair
-
-
-def _epochs(count: int, wanted: int, seed: int) -> Tensor:
-    """`wanted` indices below `count`: shuffled epochs, one after another."""
-    random = torch.Generator().manual_seed(seed)
-    rounds = math.ceil(wanted / count)
-    return torch.cat([torch.randperm(count, generator=random) for _ in range(rounds)])[:wanted]
-
-
-def _faded(order: Tensor, classes: Tensor, fading: int, seed: int) -> Tensor:
-    """`order` with the last `fading` indices given up on a straight line over its length, the highest first."""
-    if fading == 0:
-        return order
-    random = torch.Generator().manual_seed(seed + 1)
-    staying = len(classes) - fading
-    left = 1 - torch.arange(len(order)) / max(1, len(order) - 1)
-    gone = order - staying >= left * fading
-    faded = order.clone()
-    for cls in classes.unique():
-        members = (classes[:staying] == cls).nonzero().flatten()
-        places = (gone & (classes[order] == cls)).nonzero().flatten()
-        if len(members):
-            faded[places] = members[torch.randint(len(members), (len(places),), generator=random)]
-    return faded
 
 
 def _augmented(images: Tensor, parts: frozenset[str]) -> Tensor:

@@ -451,9 +451,7 @@ def demo(
 
 def _no_verdict(manifest: Manifest) -> str:
     return (
-        "none, for no comparison speaks of masks or boxes"
-        if manifest.task != "classify"
-        else "none yet; ask with: ganaug compare"
+        "none, for no comparison speaks of boxes" if manifest.task == "detect" else "none yet; ask with: ganaug compare"
     )
 
 

@@ -17,11 +17,11 @@ class Verdict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     ratio: Union[float, dict[str, float]] = Field(description="the ratio that helped, for all or a class; 0 for none")
-    gain: float = Field(description="accuracy with synthetic images less accuracy without, as a fraction")
+    gain: float = Field(description="the score with synthetic images less that without, as a fraction")
     low: float = Field(description="lower end of the 95 % interval of the gain")
     high: float = Field(description="upper end of the 95 % interval of the gain")
-    real_only: float = Field(description="mean accuracy on real images alone, 0..1")
-    with_synthetic: float = Field(description="mean accuracy on real and synthetic images, 0..1")
+    real_only: float = Field(description="mean score on real images alone, 0..1")
+    with_synthetic: float = Field(description="mean score on real and synthetic images, 0..1")
     annealed: bool = Field(False, description="whether the ratio falls to 0 over the epochs, instead of staying")
     screened: bool = Field(False, description="whether the synthetic images were screened")
     soft: bool = Field(False, description="whether the synthetic images bore the screening judge's soft labels")
@@ -33,13 +33,18 @@ class Verdict(BaseModel):
     measured: dict[str, Any] = Field(default_factory=dict, description="how it was measured, and every single figure")
 
     @property
+    def metric(self) -> str:
+        """What the score is, as accuracy or Dice."""
+        return str(self.measured.get("metric", "accuracy"))
+
+    @property
     def sentence(self) -> str:
         """The outcome in one sentence."""
         interval = f"95 % interval {100 * self.low:+.1f} to {100 * self.high:+.1f}"
         subject = "measured on this bank" if self.subject == "bank" else "measured on refits of this recipe"
         if not (any(self.ratio.values()) if isinstance(self.ratio, dict) else self.ratio):
             return (
-                f"no ratio tried was shown to help: {100 * self.gain:+.1f} points of accuracy ({interval}; "
+                f"no ratio tried was shown to help: {100 * self.gain:+.1f} points of {self.metric} ({interval}; "
                 f"{self.real_only:.1%} on real images alone), {subject}"
             )
         said = (
@@ -53,7 +58,7 @@ class Verdict(BaseModel):
             if is_so
         )
         return (
-            f"{said} synthetic images per real one{how}: {100 * self.gain:+.1f} points of accuracy ({interval}; "
+            f"{said} synthetic images per real one{how}: {100 * self.gain:+.1f} points of {self.metric} ({interval}; "
             f"{self.real_only:.1%} to {self.with_synthetic:.1%}), {subject}"
         )
 

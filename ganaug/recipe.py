@@ -324,7 +324,8 @@ class Compare(_Section):
         ("none", "flip+crop", "trivial", "trivial+cutmix", "elastic+trivial"),
         min_length=1,
         description="classical augmentations that compete first, of real images alone; parts are flip, crop, elastic, "
-        "trivial (TrivialAugmentWide) and cutmix; flips come and go with data.horizontal_flip",
+        "trivial (TrivialAugmentWide) and cutmix, and of images with masks flip, turn, affine, elastic, colour and "
+        "cutmix; flips come and go with data.horizontal_flip",
     )
     ratios: tuple[Annotated[float, Field(gt=0, le=40)], ...] = Field(
         (0.25, 0.5, 1.0), min_length=1, description="synthetic images for each real one"
@@ -343,7 +344,7 @@ class Compare(_Section):
     )
     splits: int = Field(3, ge=1, le=20, description="times that a part is held back; 1 where val or test is given")
     seeds: int = Field(2, ge=2, le=100, description="trainings of each arm on each split")
-    steps: int = Field(600, ge=1, le=1_000_000, description="optimiser steps of every classifier, the same in all arms")
+    steps: int = Field(600, ge=1, le=1_000_000, description="optimiser steps of every training, the same in all arms")
     batch: int = Field(64, ge=2, le=4096)
     model: str | None = Field(
         None, description="any classification model of torchvision.models as the learner; null: a small network"
@@ -394,6 +395,18 @@ class Train(_Section):
     workers: int = Field(0, ge=0, le=256)
 
 
+_COMPARED: dict[str, dict[str, Any]] = {
+    "segment": {
+        "augments": (
+            "flip", "flip+affine+colour", "flip+turn+affine+elastic+colour", "flip+turn+affine+elastic+colour+cutmix",
+        ),
+        "screened": (False,),
+        "steps": 250,
+        "batch": 8,
+    },
+}  # fmt: skip
+
+
 class Recipe(_Section):
     """Everything that decides what a fit does, but for the data and the machine."""
 
@@ -428,6 +441,15 @@ class Recipe(_Section):
     compare: Compare = Compare()
     export: Export | None = None
     train: Train | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_task(cls, values: Any) -> Any:
+        """What a comparison is made of where a recipe of this task says nothing else."""
+        said = values.get("compare", {}) if isinstance(values, Mapping) else None
+        if not isinstance(said, Mapping) or values.get("task") not in _COMPARED:
+            return values
+        return {**values, "compare": {**_COMPARED[values["task"]], **said}}
 
     @model_validator(mode="after")
     def _bounded(self) -> Recipe:

@@ -14,6 +14,7 @@ from ganaug.classifier import (
     train_classifier,
 )
 from ganaug.errors import RecipeError, TrainingError
+from ganaug.showing import epochs, faded
 
 
 def train(data, **changes):
@@ -51,7 +52,7 @@ def test_the_callers_random_state_is_untouched(labelled):
 
 
 def test_every_image_is_seen_equally_often():
-    order = classifier._epochs(7, 30, seed=0)
+    order = epochs(7, 30, seed=0)
     assert len(order) == 30
     for epoch in order[:28].split(7):
         assert sorted(epoch.tolist()) == list(range(7))
@@ -60,7 +61,7 @@ def test_every_image_is_seen_equally_often():
 
 def batches(data, *, steps, batch, augment="none"):
     targets = torch.nn.functional.one_hot(data.labels, 4).float()
-    order = classifier._epochs(len(data.images), steps * batch, 0)
+    order = epochs(len(data.images), steps * batch, 0)
     return list(classifier._batches(data.images, targets, order, batch=batch, parts=classifier.check_augment(augment)))
 
 
@@ -95,13 +96,13 @@ def test_crops_move_images_by_an_eighth_at_most():
 
 def test_images_fade_in_a_straight_line_and_their_class_stays():
     classes = torch.tensor([0] * 10 + [1] * 10 + [0] * 10 + [1] * 10)  # the last twenty are synthetic
-    order = classifier._epochs(40, 4000, 0)
-    faded = classifier._faded(order, classes, 20, 0)
-    assert torch.equal(classes[faded], classes[order])
-    synthetic = (faded >= 20).float().split(1000)
+    order = epochs(40, 4000, 0)
+    shown = faded(order, classes, 20, 0)
+    assert torch.equal(classes[shown], classes[order])
+    synthetic = (shown >= 20).float().split(1000)
     shares = [float(part.mean()) for part in synthetic]
     assert shares == pytest.approx([0.5 * share for share in (0.875, 0.625, 0.375, 0.125)], abs=0.03)
-    assert torch.equal(classifier._faded(order, classes, 0, 0), order)
+    assert torch.equal(faded(order, classes, 0, 0), order)
 
 
 def test_soft_targets_are_learned_from(labelled):

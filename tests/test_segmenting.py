@@ -22,9 +22,9 @@ TINY = {
 }  # fmt: skip
 
 
-def write_squares(root, count=5, value=255):
+def write_squares(root, count=5, value=255, seed=0):
     """Bright squares on dark ground, 40 x 48 px, and masks of 0 and `value`."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True)
     for number in range(count):
@@ -156,13 +156,40 @@ def test_commands(ganaug_command, bank, squares, tmp_path, monkeypatch):
     mixed = list_masks(tmp_path / "x")
     assert len(mixed) == 15
     assert (tmp_path / "x/masks/0.png").read_bytes() == (squares / "masks/0.png").read_bytes()
-    assert "no comparison speaks of banks" in ganaug_command("compare", file, "--data", squares).complaint
     for command in ("measure", "screen"):
         assert "wants a bank of task classify" in ganaug_command(command, file, "--data", squares).complaint
-    assert "wants a bank of task classify" in ganaug_command("report", file).complaint
     assert "wants a bank of task classify" in ganaug_command("export", file, "--data", squares).complaint
     assert "cannot be run as a whole" in ganaug_command("run", "segment-64", "--data", squares).complaint
     assert "leave --classes out" in ganaug_command("sample", file, "--classes", "object").complaint
+
+
+@pytest.mark.slow
+def test_a_verdict_and_its_page(ganaug_command, bank, squares, tmp_path):
+    few = {"compare.augments": ["flip"], "compare.schedules": ["constant"], "compare.steps": 2, "compare.batch": 4}
+    manifest = bank.manifest.model_copy(update={"recipe": bank.recipe.replace(few).model_dump(mode="json")})
+    file = type(bank)(manifest, list(bank.generators)).save(tmp_path / "b.ganaug")
+    test = write_squares(tmp_path / "test", 3, seed=1)
+    asked = ("compare", file, "--data", squares, "--test", test, "--ratios", 1, "--workers", 0, "--device", "cpu")
+    ended = ganaug_command(*asked)
+    assert ended.code == 0, ended.err
+    assert "This bank " in ended.out
+    assert "Dice" in ended.out
+    assert "accuracy" not in ended.out
+    assert "3 images of test" in " ".join(ended.out.split())
+    verdict = ganaug.load(file).verdict
+    assert verdict.metric == "Dice"
+    assert "points of Dice" in ganaug_command("inspect", file).out
+    train = ganaug.GanAugmented(Pairs(squares), ganaug.load(file), pool_dir=tmp_path)
+    assert len(train) == 5 + round(5 * verdict.ratio)
+    assert ganaug_command("report", file, "--data", squares).code == 0
+    page = (tmp_path / "b.run/report.html").read_text()
+    assert "Difference in Dice, in points." in page
+    assert page.count('alt="Its label map"') == 24
+    assert "accuracy" not in page
+    assert "ganaug screen" not in page
+    told = ganaug_command("compare", file, "--data", squares, "--test", squares).complaint
+    assert "5 of the 5 images of test are among those that the bank was fitted on" in told
+    assert "leave classes out" in ganaug_command(*asked, "--classes", "object").complaint
 
 
 def test_what_label_maps_do_not_go_with(bank, tiny_bank, squares, tmp_path):

@@ -156,6 +156,8 @@ class _Cells:
 
     def keep(self, job: Job, result: Result) -> None:
         if self._folder is not None:
+            if not self._folder.parent.exists():
+                make_folder(self._folder.parent)  # the run folder of a bank that came without: marked as ours too
             write_text(make_folder(self._folder) / job.file, _json({"key": job.key, "result": result}, ordered=False))
         if self._bar is not None:
             self._bar.move()

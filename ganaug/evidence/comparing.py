@@ -26,6 +26,7 @@ __all__ = ["Comparing", "Say"]
 Say = Callable[[str], None]
 Trials = Union[ReferenceTrials, OwnTrials]
 _REFITTING = 0.5  # share of a budget that a single refit may take
+_FEW = 5  # scored images of a split, below which that is said
 
 
 class Comparing:
@@ -188,7 +189,14 @@ class Comparing:
         worth: float | None,
     ) -> Comparison:
         part = trials.parts[0]
+        names = self.exam.scored(part.score.class_names)
         gains = [Contrast(name, *found, p_holm) for name, found, p_holm in contrasts(final)]
+        scored = len(part.score.fingerprints)
+        if scored < _FEW:
+            self.notes.append(
+                f"{scored} images are scored in each split, which tells little of others: the interval is as wide as "
+                "that asks for; more images, or val and test, would tell more"
+            )
         if len(gains) == 1:
             self.notes.append("there was no gain for controls to explain, so none were trained")
         recipe = trials.recipe
@@ -204,21 +212,21 @@ class Comparing:
             "seed": self.seed,
         }
         return Comparison(
-            class_names=part.score.class_names,
+            class_names=names,
             baselines=tuple(baselines),
             sweep=tuple(swept),
             chosen=final.winner,
             won=won,
             final=tuple(_met(final)),
             contrasts=tuple(gains),
-            changes=tuple(_by_class(final, part.score.class_names)),
+            changes=tuple(_by_class(final, names)),
             real_equivalent=worth,
             subject=part.subject,
             scored_on=part.scored_on,
             images={
                 "training": len(part.train.fingerprints),
                 "choosing": len(part.choose.fingerprints) if part.choose is not None else 0,
-                "scoring": len(part.score.fingerprints),
+                "scoring": scored,
             },
             settings=settings,
             class_sizes=tuple(part.train.counts()),

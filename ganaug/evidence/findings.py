@@ -92,7 +92,7 @@ class Tried(_Told):
 
 
 class Met(_Told):
-    """An arm on the images that the answer is given for; accuracies by split and seed."""
+    """An arm on the images that the answer is given for; scores by split and seed."""
 
     name: str = ""
     role: str = ""
@@ -112,7 +112,7 @@ class Contrast(_Told):
 
 
 class ClassChange(_Told):
-    """The accuracy of a class with and without synthetic images."""
+    """The score of a class with and without synthetic images."""
 
     name: str
     real_only: Number = None

@@ -14,9 +14,9 @@ from ganaug.bank import GeneratorBank
 from ganaug.data import LabelledImages
 from ganaug.errors import DataError
 from ganaug.measures.copies import nearest_tolerant
-from ganaug.pictures import as_picture
+from ganaug.pictures import as_picture, map_colours
 
-__all__ = ["Picture", "as_uri", "draw_samples", "only_fitted"]
+__all__ = ["Picture", "as_uri", "draw_pairs", "draw_samples", "only_fitted"]
 
 _MOST = 96  # pixels of a picture's side on the page
 
@@ -29,7 +29,7 @@ class Picture:
     index: int
     uri: str
     nearest: str | None = None
-    """The nearest training image, mirrored and moved as it may be; None without the training images."""
+    """The nearest training image, mirrored and moved as it may be, or the label map; None where there is neither."""
     apart: float | None = None
     """How far it is: the root mean square difference of pixels, as a share of their range."""
 
@@ -44,8 +44,8 @@ def only_fitted(data: LabelledImages, bank: GeneratorBank) -> LabelledImages:
     kept = [index for index, print_ in enumerate(data.fingerprints) if print_ in fitted]
     if not kept:
         raise DataError(
-            f"none of the {len(data)} images of data is among the {len(fitted)} that the bank was fitted on; "
-            "give the training images as --data, or leave it out"
+            f"none of the {len(data.fingerprints)} images of data is among the {len(fitted)} that the bank was fitted "
+            "on; give the training images as --data, or leave it out"
         )
     return data.subset(kept)
 
@@ -69,6 +69,13 @@ def draw_samples(
         replace(picture, nearest=as_uri(others[index]), apart=float(distance) / 255)
         for picture, index, distance in zip(drawn, found.tolist(), apart.tolist(), strict=True)
     ]
+
+
+def draw_pairs(bank: GeneratorBank, count: int) -> list[Picture]:
+    """The first samples of a bank for segmentation, the label map of each beneath it."""
+    images, maps = bank.sample_pairs(count)
+    shown = zip(images, map_colours(maps), strict=True)
+    return [Picture("image", index, as_uri(image), as_uri(drawn)) for index, (image, drawn) in enumerate(shown)]
 
 
 def as_uri(image: Tensor) -> str:

@@ -95,7 +95,7 @@ def headline(verdict: Verdict | None, comparison: Compared | None) -> Headline:
             'Until it is, ratio="auto" mixes in nothing. A comparison tells in one command.',
         )
     lede = comparison.summary if comparison is not None and comparison.summary else sentence(verdict.sentence)
-    change = f"{points(verdict.gain)} points of {verdict.measured.get('metric', 'accuracy')}"
+    change = f"{points(verdict.gain)} points of {verdict.metric}"
     if any(verdict.ratio.values()) if isinstance(verdict.ratio, dict) else verdict.ratio:
         return Headline("gain", "Helps", f"Synthetic images help: {change}.", lede)
     if verdict.high < 0:
@@ -158,7 +158,7 @@ def classical_chart(comparison: Compared | None) -> Chart | None:
 
 
 def change_chart(comparison: Compared | None) -> Chart | None:
-    """The change of each class's accuracy, with its interval; a harmed class is marked."""
+    """The change of each class's score, with its interval; a harmed class is marked."""
     if comparison is None or not comparison.per_class:
         return None
     rows = [

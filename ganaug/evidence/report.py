@@ -22,7 +22,7 @@ from ganaug.bank import GeneratorBank, load
 from ganaug.data import LabelledImages
 from ganaug.errors import OutputError
 from ganaug.evidence import page, wording
-from ganaug.evidence.exams.classes import read
+from ganaug.evidence.exams import get_exam
 from ganaug.evidence.findings import Findings, find
 from ganaug.evidence.gallery import Picture, draw_samples, only_fitted
 from ganaug.output import check_file, make_folder, write_text
@@ -33,7 +33,6 @@ __all__ = ["report"]
 
 _COLUMNS = 8  # samples of a class
 _BAND = 20  # samples below the verdict
-_MOST_CLASSES = 40  # with pictures; the tables name all
 _MOST_DROPPED = 24  # pictures of a reason
 _PRINTS = ("train_fingerprints", "held_back_fingerprints", "train_perceptual", "held_back_perceptual")
 
@@ -71,10 +70,10 @@ def report(
     """
     path = Path(bank_path)
     bank = load(path)
-    bank.check_task("classify", "a report", "look at its samples with: ganaug preview")
+    exam = get_exam(bank.task)
     goal, beside = _goal(path, out, exist_ok)
     found = find(bank, path.with_suffix(".run"))
-    real = None if data is None else only_fitted(read(data, bank, None, what="data", on_bad=on_bad, raw=raw), bank)
+    real = None if data is None else only_fitted(exam.read(data, bank, None, what="data", on_bad=on_bad, raw=raw), bank)
     source = Path(data) if isinstance(data, str | Path) else None
     shown = _shown(path, bank, found, real, source)
     text = json.dumps(_told(bank, found, shown), indent=2, ensure_ascii=False)
@@ -103,9 +102,9 @@ def _shown(
     path: Path, bank: GeneratorBank, found: Findings, real: LabelledImages | None, source: Path | None
 ) -> dict[str, Any]:
     """All that the template shows."""
-    names = bank.class_names[:_MOST_CLASSES]
-    commands = page.commands(path, found, source)
-    galleries = {name: draw_samples(bank, name, range(_COLUMNS), real=real) for name in names}
+    exam = get_exam(bank.task)
+    commands = {name: told for name, told in page.commands(path, found, source).items() if name in exam.commands}
+    pictured, galleries = exam.gallery(bank, _COLUMNS, real)
     return {
         "version": __version__,
         "title": path.stem,
@@ -119,8 +118,9 @@ def _shown(
         "changes": page.change_chart(found.comparison),
         "band": [pictures[column] for column in range(_COLUMNS) for pictures in galleries.values()][:_BAND],
         "galleries": galleries,
-        "more_classes": len(bank.class_names) - len(names),
-        "with_data": real is not None,
+        "pictured": pictured,
+        "more_classes": max(0, len(bank.class_names) - len(galleries)) if len(galleries) > 1 else 0,
+        "metric": bank.verdict.metric if bank.verdict is not None else "score",
         "tallies": page.tally_rows(found.screening),
         "dropped": _dropped(bank, found, real),
         "measured": page.measure_rows(found.measures),
@@ -186,7 +186,7 @@ def _missing(
     return [
         {"name": name, "title": title, "what": what, "command": commands[name]}
         for name, (there, title, what) in asked.items()
-        if there is None
+        if there is None and name in commands
     ]
 
 
@@ -227,7 +227,8 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        filter.__name__: filter for filter in (wording.percent, wording.points, wording.figure, wording.sentence)
+        filter.__name__: filter
+        for filter in (wording.percent, wording.points, wording.figure, wording.sentence, wording.capital)
     }
     environment.globals["measure_name"] = page.measure_name
     return environment.get_template("report.html.j2")

@@ -32,7 +32,7 @@ class Tried:
 
     arm: Arm
     choosing: tuple[float, ...]
-    """Accuracy in each round (a split with a seed) that it took part in; none where there was nothing to choose."""
+    """Score in each round (a split with a seed) that it took part in; none where there was nothing to choose."""
     difference: float | None = None
     """Mean over those rounds, less that of real images alone in the same."""
     p: float | None = None
@@ -44,7 +44,7 @@ class Tried:
 
     @property
     def mean(self) -> float:
-        """Mean accuracy; NaN where there was nothing to choose."""
+        """Mean score; NaN where there was nothing to choose."""
         return sum(self.choosing) / len(self.choosing) if self.choosing else math.nan
 
 
@@ -140,7 +140,7 @@ class Comparison:
 
     @property
     def difference(self) -> Interval:
-        """Accuracy with synthetic images less that without."""
+        """Score with synthetic images less that without."""
         found = self.contrasts[0]
         return Interval(found.mean, found.low, found.high)
 
@@ -228,7 +228,7 @@ class Comparison:
 
     @property
     def metric(self) -> str:
-        """What is compared: accuracy, or balanced accuracy, in which every class counts the same."""
+        """What a score is: accuracy, balanced accuracy (every class counts the same), Dice, or a trainer's own."""
         return str(self.settings.get("metric", "accuracy"))
 
     @property
@@ -237,7 +237,7 @@ class Comparison:
         return self.images["scoring"]
 
     def rows(self) -> list[tuple[str, str, str, str]]:
-        """For each arm that met the images of the answer: what it is, accuracy, and what the chosen one gains on it."""
+        """For each arm that met the images of the answer: what it is, its score, and what the chosen one gains."""
         gains = {"with synthetic": "", **{c.name.removeprefix("with synthetic - "): c for c in self.contrasts}}
         found = []
         for met in self.final:

@@ -17,11 +17,13 @@ from ganaug.data import LabelledImages
 from ganaug.errors import BankError
 from ganaug.evidence.arms import Arm
 from ganaug.evidence.exams.classes import ClassExam
+from ganaug.evidence.exams.maps import MapExam
+from ganaug.evidence.gallery import Picture
 from ganaug.evidence.material import Stock
 from ganaug.evidence.protocol import Outcome
 from ganaug.recipe import Compare
 
-__all__ = ["ClassExam", "Exam", "get_exam"]
+__all__ = ["ClassExam", "Exam", "MapExam", "get_exam"]
 
 
 class Exam(Protocol):
@@ -35,6 +37,17 @@ class Exam(Protocol):
     @property
     def cell(self) -> str:
         """Who learns, in the keys of cells; another name once it does so otherwise."""
+        ...
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """Those that can tell something of such a bank, of compare, screen, measure and report --data."""
+        ...
+
+    def gallery(
+        self, bank: GeneratorBank, columns: int, real: LabelledImages | None
+    ) -> tuple[str, dict[str, list[Picture]]]:
+        """What a report shows of the bank's samples: what there is to see, in words, and pictures by heading."""
         ...
 
     def settings(self, settings: Compare) -> Compare:
@@ -51,6 +64,10 @@ class Exam(Protocol):
 
     def names(self, bank: GeneratorBank, classes: Sequence[str] | None) -> list[str] | None:
         """The classes to compare on; none where all of them come with every image."""
+        ...
+
+    def scored(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Of all class names those that a score speaks of."""
         ...
 
     def read(
@@ -125,11 +142,12 @@ class Exam(Protocol):
         ...
 
 
-_EXAMS: dict[str, Exam] = {"classify": ClassExam()}
+_EXAMS: dict[str, Exam] = {"classify": ClassExam(), "segment": MapExam()}
 
 
 def get_exam(task: str) -> Exam:
     """That of a task, as a bank says it."""
     if task not in _EXAMS:
-        raise BankError(f"no comparison speaks of banks of task {task}, only of {', '.join(_EXAMS)}; upgrade ganaug")
+        known = ", ".join(_EXAMS)
+        raise BankError(f"no comparison speaks of banks of task {task} yet, and no report; they do of {known}")
     return _EXAMS[task]

@@ -19,6 +19,7 @@ from ganaug.classifier import check_augment, predict, train_classifier
 from ganaug.data import LabelledImages, choose_classes
 from ganaug.errors import DataError, did_you_mean
 from ganaug.evidence.arms import Arm, classical_arms, synthetic_arms, unequal
+from ganaug.evidence.gallery import Picture, draw_samples
 from ganaug.evidence.material import Stock, repeated, share_of
 from ganaug.evidence.protocol import Outcome
 from ganaug.recipe import Compare, Screening
@@ -31,6 +32,12 @@ __all__ = ["ClassExam", "Samples", "in_order", "mixed", "read"]
 SMOOTHING = 0.05  # of real labels beside soft ones: what the reference classifier does to all where none is soft
 _ORDER = ("flip", "crop", "elastic", "trivial", "cutmix")
 _BALANCED = "balanced accuracy"
+_MOST_CLASSES = 40  # with pictures; the tables name all
+_WITHOUT = "Synthetic images as they come, unpicked."
+_BENEATH = (
+    "Above each line a synthetic image, as it comes; below it the training image of its class that is nearest, "
+    "mirrored or moved a little if need be, and how much they differ. A copy shows itself as the same image twice."
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,16 @@ class ClassExam:
 
     fewest = 1
     cell = "reference classifier 1"
+    commands = ("compare", "screen", "measure", "report")
+
+    def gallery(
+        self, bank: GeneratorBank, columns: int, real: LabelledImages | None
+    ) -> tuple[str, dict[str, list[Picture]]]:
+        """Samples of each class, with the nearest training image beneath each where those are given."""
+        names = bank.class_names[:_MOST_CLASSES]
+        return _WITHOUT if real is None else _BENEATH, {
+            name: draw_samples(bank, name, range(columns), real=real) for name in names
+        }
 
     def settings(self, settings: Compare) -> Compare:
         """All go with classes of images."""
@@ -68,6 +85,10 @@ class ClassExam:
         if len(names) < 2:
             raise DataError(f"there is one class, {names[0]!r}, so nothing to tell apart; compare on 2 classes or more")
         return names
+
+    def scored(self, names: Sequence[str]) -> tuple[str, ...]:
+        """All."""
+        return tuple(names)
 
     def read(
         self,

@@ -1,0 +1,248 @@
+"""The exam of segmentation: a segmenter, and for every image the Dice of its classes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganaug.bank import GeneratorBank
+from ganaug.data import LabelledImages
+from ganaug.data.mask_values import NO_CLASS
+from ganaug.data.masks import MaskedImages
+from ganaug.errors import DataError, RecipeError
+from ganaug.evidence.arms import Arm, classical_arms, synthetic_arms
+from ganaug.evidence.gallery import Picture, draw_pairs
+from ganaug.evidence.material import Stock, repeated, share_of
+from ganaug.evidence.protocol import Outcome
+from ganaug.recipe import Compare
+from ganaug.segmenter import check_augment, overlaps, predict_maps, train_segmenter
+from ganaug.tasks import get_task
+
+__all__ = ["MapExam", "Pairs", "mixed"]
+
+TURNS = 4
+"""Samples that a slot shows in turn, epoch by epoch, as `GanAugmented` does with the pool that it makes by default."""
+
+_ORDER = ("flip", "turn", "affine", "elastic", "colour", "cutmix")
+_GROUND = {"0", "back", "background", "bg", "ground", "none", "unlabeled", "unlabelled", "void"}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Synthetic images and their maps, in the order in which a low ratio takes the first of them."""
+
+    images: Tensor  # NCHW uint8
+    maps: Tensor  # NHW uint8
+
+
+class MapExam:
+    """Label map to image; the learner is ganaug's segmenter (an `Exam`).
+
+    An image's score is the mean Dice of its classes. The first class is left out where it is the ground that others
+    lie on: where it is one of two, or is called so; and so are classes that are neither in an image's map nor seen
+    there. Where that leaves none, nothing was to be found and nothing was: 1.
+    """
+
+    fewest = 2  # one image tells nothing of how others differ, and two little
+    cell = "reference segmenter 1"
+    commands = ("compare",)
+
+    def gallery(
+        self, bank: GeneratorBank, columns: int, real: LabelledImages | None
+    ) -> tuple[str, dict[str, list[Picture]]]:
+        """Pairs, three rows of them."""
+        told = "Above a synthetic image, as it comes, unpicked; below it the label map that it was made of."
+        return told, {"images and their maps": draw_pairs(bank, 3 * columns)}
+
+    def settings(self, settings: Compare) -> Compare:
+        """Without what maps do not have: soft labels, classes of images, screening."""
+        if settings.model is not None:
+            raise RecipeError(
+                "compare.model is a classifier, and this bank is for segmentation; leave it out, or give compare your "
+                "own trainer"
+            )
+        return settings.model_copy(update={"soft": (False,), "screened": (False,), "balanced": False})
+
+    def metric(self, settings: Compare, train: LabelledImages) -> str:
+        """Dice."""
+        return "Dice"
+
+    def learner(self, settings: Compare) -> str:
+        """Who learns in every arm, in words."""
+        return "ganaug's reference segmenter, from scratch"
+
+    def names(self, bank: GeneratorBank, classes: Sequence[str] | None) -> list[str] | None:
+        """None: a map holds all its classes."""
+        if classes is not None:
+            raise DataError("a label map holds all its classes; leave classes out")
+        return None
+
+    def scored(self, names: Sequence[str]) -> tuple[str, ...]:
+        """All but the ground that they lie on."""
+        return tuple(names[1:] if len(names) == 2 or names[0].lower() in _GROUND else names)
+
+    def read(
+        self,
+        source: Any,
+        bank: GeneratorBank,
+        names: Sequence[str] | None,
+        *,
+        what: str,
+        on_bad: Literal["stop", "skip"],
+        raw: Any = None,
+    ) -> MaskedImages:
+        """The pairs of `source` as the bank has them: size, channels, squares, and classes by name or number."""
+        if not isinstance(source, LabelledImages):
+            recipe = bank.recipe.replace({"data.colour": "grey" if bank.channels == 1 else "rgb"})
+            least = 2 if what == "data" else 1  # to train on, or to score
+            source = get_task(recipe.task).read(source, recipe, raw=raw, on_bad=on_bad, least=least)
+        if not isinstance(source, MaskedImages):
+            raise DataError(f"{what} has classes of images, and the bank is for segmentation; give images with masks")
+        wanted, got = (bank.channels, bank.resolution, bank.resolution), tuple(source.images.shape[1:])
+        if got != wanted:
+            raise DataError(f"images of {what} are {got} and the bank's {wanted}; read them like the bank's")
+        return _as_bank(source, bank, what)
+
+    def in_order(self, data: LabelledImages, names: Sequence[str], what: str) -> LabelledImages:
+        """As it is: what is read has the bank's classes in the bank's order."""
+        return data
+
+    def classical(self, settings: Compare, flips: bool) -> list[Arm]:
+        """Flips are where a mirrored image is as real as it was."""
+        return classical_arms(settings.augments, flips, parts_of=check_augment, order=_ORDER, mirrored=("flip",))
+
+    def synthetic(self, settings: Compare, augment: str, train: LabelledImages) -> list[Arm]:
+        """Every ratio with every schedule."""
+        return synthetic_arms(settings, augment)
+
+    def training(self, settings: Compare) -> dict[str, Any]:
+        """Steps and batch."""
+        return settings.model_dump(include={"steps", "batch"})
+
+    def samples(
+        self,
+        bank: GeneratorBank,
+        names: Sequence[str],
+        most: Sequence[int],
+        run: int,
+        seed: int,
+        screening: Mapping[str, Any] | None,
+    ) -> Pairs:
+        """`TURNS` times as many as there are slots, of a seed of their own."""
+        return Pairs(*bank.sample_pairs(max(1, TURNS * sum(most)), seed=seed + run))
+
+    def tensors(self, stock: Stock, arm: Arm) -> tuple[Tensor, ...]:
+        """Images and maps."""
+        images, maps, _, _ = mixed(stock, arm)
+        return images, maps
+
+    def train(self, stock: Stock, arm: Arm, training: Mapping[str, Any], device: str) -> dict[str, Any]:
+        """Train the segmenter; for each image held back and class the pixels in both maps, in the seen, in the true."""
+        images, maps, added, turns = mixed(stock, arm)
+        classes = len(stock.parts.train.class_names)
+        network = train_segmenter(
+            images,
+            maps,
+            classes=classes,
+            seed=stock.seed,
+            augment=arm.augment,
+            added=added,
+            turns=turns,
+            fading=arm.annealed,
+            device=device,
+            **training,
+        )
+        told: dict[str, Any] = {}
+        for what, part in stock.parts.judged().items():
+            assert isinstance(part, MaskedImages), "read by this exam"
+            seen = predict_maps(network, part.images)
+            told[what] = overlaps(seen, part.maps, part.sources, classes=classes).tolist()
+        return told
+
+    def outcome(self, told: Any, held: LabelledImages, metric: str) -> Outcome:
+        """Of each image the mean Dice of its classes; of each class its Dice on the images that have it."""
+        both, seen, true = np.moveaxis(np.asarray(told, dtype=np.float64), 2, 0)  # (images, classes) each
+        size = seen + true
+        dice = 2 * both / np.maximum(size, 1)
+        named = {held.class_names.index(name): name for name in self.scored(held.class_names)}
+        counted = size[:, list(named)] > 0
+        sums, count = (dice[:, list(named)] * counted).sum(1), counted.sum(1)
+        right = np.where(count > 0, sums / np.maximum(count, 1), 1.0)
+        return Outcome(right, {name: dice[true[:, cls] > 0, cls] for cls, name in named.items()})
+
+    def screening(
+        self,
+        train: LabelledImages,
+        bank: GeneratorBank,
+        count: Mapping[str, int],
+        settings: Mapping[str, Any],
+        *,
+        seed: int,
+        soft: bool,
+        device: str,
+    ) -> dict[str, Any]:
+        """Never asked for: see `settings`."""
+        raise RecipeError("pairs of image and mask cannot be screened; set compare.screened to [false]")
+
+    def shuffled(self, bank: GeneratorBank) -> GeneratorBank:
+        """The same images with the maps of others."""
+        return _Shuffled(bank.manifest, list(bank.generators))
+
+
+class _Shuffled(GeneratorBank):
+    """The same images, each with the map of the next sample."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Other than that of the bank: its samples are others."""
+        return hashlib.sha256(f"shuffled {super().fingerprint}".encode()).hexdigest()[:32]
+
+    def sample_at(self, class_index: int, indices: Sequence[int], *, seed: int = 0) -> Tensor:
+        """For each index its image and the next one's map; samples are drawn apart, so any other is as good."""
+        found = super().sample_at(class_index, indices, seed=seed)
+        found[:, -1] = super().sample_at(class_index, [index + 1 for index in indices], seed=seed)[:, -1]
+        return found
+
+
+def mixed(stock: Stock, arm: Arm) -> tuple[Tensor, Tensor, int, int]:
+    """What an arm trains on: images NCHW uint8, maps NHW uint8, how many of the last are added, and in how many turns.
+
+    A ratio is of squares, as those of `GanAugmented` are of the items that a training draws.
+    """
+    real = share_of(stock.parts.train, arm.share, stock.seed)
+    assert isinstance(real, MaskedImages), "read by this exam"
+    (count,) = arm.added([len(real)])
+    if count == 0:
+        return real.images, real.maps, 0, 1
+    if arm.control == "duplicated":
+        again = repeated(real.labels, [count], stock.seed)
+        return torch.cat([real.images, real.images[again]]), torch.cat([real.maps, real.maps[again]]), count, 1
+    assert isinstance(stock.plain, Pairs)
+    images, maps = stock.plain.images[: TURNS * count], stock.plain.maps[: TURNS * count]
+    if arm.control == "shuffled":
+        maps = maps[torch.randperm(len(maps), generator=torch.Generator().manual_seed(stock.seed))]
+    return torch.cat([real.images, images]), torch.cat([real.maps, maps]), len(images), TURNS
+
+
+def _as_bank(data: MaskedImages, bank: GeneratorBank, what: str) -> MaskedImages:
+    """With the bank's classes: a set in which one is never seen has fewer, and perhaps other names for the rest."""
+    if set(data.class_names) <= set(bank.class_names):
+        places = [bank.class_names.index(name) for name in data.class_names]
+    elif set(data.label_numbers) <= set(bank.label_numbers):
+        places = [bank.label_numbers.index(number) for number in data.label_numbers]
+    else:
+        raise DataError(
+            f"{what} has the classes {', '.join(data.class_names)} and the bank {', '.join(bank.class_names)}; give "
+            "masks of the bank's classes"
+        )
+    index = torch.full((NO_CLASS + 1,), NO_CLASS, dtype=torch.uint8)
+    index[: len(places)] = torch.tensor(places, dtype=torch.uint8)
+    return replace(
+        data, maps=index[data.maps.long()], class_names=bank.class_names, label_numbers=bank.label_numbers
+    )  # fmt: skip
