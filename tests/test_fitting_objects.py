@@ -124,6 +124,7 @@ def test_a_preview_lays_objects_on_chequers_and_on_real_grounds(bank, coins):
     assert beside.height < alone.height
 
 
+@pytest.mark.slow
 def test_a_grey_set_gives_grey_cut_outs(coins, quick, ganaug_command, tmp_path):
     settings = TINY | {"data.colour": "grey", "objects.alpha": "soft"}
     grey = ganaug.fit(coins, recipe="detect-64", settings=settings, device="cpu", progress=False)

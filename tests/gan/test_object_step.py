@@ -73,6 +73,7 @@ def rebuilt(made):
         return (opacity(generator.decode(codes, said.labels)) * 255)[:, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", ["given", "learned"])
 def test_the_generator_learns_the_shape_of_objects(alpha):
     made, (images, alphas, said) = trained(alpha), shapes()
@@ -89,6 +90,7 @@ def test_the_generator_learns_the_shape_of_objects(alpha):
     assert colours[0::2].mean() - colours[1::2].mean() > 0.8
 
 
+@pytest.mark.slow
 def test_alphas_are_found_where_only_boxes_are_known():
     alphas, said = shapes()[1], shapes()[2]
     found = trained("learned").running["alphas"]
@@ -116,6 +118,7 @@ def test_alphas_are_those_that_the_recipe_asks_for(alpha, given):
     assert torch.equal(made.running["alphas"], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("alpha", "stop"), [("given", 4), ("learned", 2), ("learned", 6)])  # found at step 4
 def test_a_fit_goes_on_bit_for_bit(tmp_path, alpha, stop):
     def a_fit(**changes):
