@@ -18,11 +18,14 @@ from ganaug.adapters import torchvision as torchvision_adapter
 from ganaug.bank import GeneratorBank
 from ganaug.box_workflow import run_boxes
 from ganaug.data import LabelledImages, choose_classes, read_unlabelled, safe_stem, without_copies
+from ganaug.data.class_tables import made_table
 from ganaug.data.folders import list_images
+from ganaug.data.mask_files import list_masks
 from ganaug.data.masks import MaskedImages
 from ganaug.data.objects import ObjectImages
 from ganaug.errors import BankError, LeakError, OutputError, RecipeError
 from ganaug.evidence.comparison import Comparison, compare
+from ganaug.evidence.exams import get_exam
 from ganaug.evidence.exams.classes import read
 from ganaug.evidence.parts import hold_back
 from ganaug.evidence.report import report
@@ -125,7 +128,7 @@ def _preview_maps(bank: GeneratorBank, data: Any, seed: int, on_bad: OnBad) -> I
     rows = [str(number) for number in range(1, _MAPS + 1)]
     panels: list[Panel] = [("new map", _each(rows, map_colours(maps))), ("synthetic", _each(rows, images))]
     if data is not None:
-        real = get_task(bank.task).read(data, bank.recipe, on_bad=on_bad, least=_MAPS)
+        real = get_exam(bank.task).read(data, bank, None, what="data", on_bad=on_bad)
         assert isinstance(real, MaskedImages), "read by the task"
         chosen = torch.arange(_MAPS) * len(real) // _MAPS
         maps = real.maps[chosen]
@@ -189,7 +192,7 @@ def run(
 
     The answer comes from images that nothing trains on: the recipe's `data.val`, or else a fifth of every class, which
     is left out of all that follows and listed in `held-back.csv`, as the others are in `train.csv`. A recipe for images
-    with boxes makes no comparison; see `run_boxes`.
+    with masks ends with the report; one for images with boxes makes no comparison, see `run_boxes`.
 
     Args:
         recipe: a shipped name, a YAML file or a `Recipe`.
@@ -206,40 +209,40 @@ def run(
         chosen = classes if classes is not None else resolved.data.classes
         boxes = run_boxes(resolved, source, Path(out), classes=chosen, device=where, exist_ok=exist_ok, say=say)
         return RunResult(boxes.bank, None, boxes.exported, boxes.trained)
-    if resolved.task != "classify":
-        raise RecipeError(f"a recipe of task {resolved.task} cannot be run as a whole; fit it with: ganaug fit")
+    if resolved.task == "detect":
+        raise RecipeError("a recipe of task detect without train cannot be run as a whole; fit it with: ganaug fit")
     folder, source = Path(out), Path(data if data is not None else resolved.data.path or ".")
     chosen = classes if classes is not None else resolved.data.classes
     check_folder(folder, exist_ok=exist_ok, apart_from=source)
     split = _split(source, resolved, chosen)
     _check_later_steps(resolved, folder, len(split.train.class_names), exist_ok)
     make_folder(folder)
-    source, val = split.write(folder, say)
+    real, val = split.write(folder, say)
     say("fitting the generators")
     bank = fit(
-        source, classes=chosen, recipe=resolved, device=where, run_dir=folder / "bank.run", held_back=split.held,
+        real, classes=chosen, recipe=resolved, device=where, run_dir=folder / "bank.run", held_back=split.held,
         unlabelled=split.unlabelled(resolved),
     )  # fmt: skip
     bank.save(folder / "bank.ganaug")
-    save_picture(preview(bank, data=source), folder / "preview.png")
+    save_picture(preview(bank, data=real), folder / "preview.png")
     say("comparing with and without synthetic images")
     cells = folder / "bank.run" / "cells"
+    arms = _arms(resolved.compare, split.held, get_exam(bank.task).fewest, say)
     comparison = compare(
-        source, bank, classes=chosen, val=val, settings=_arms(resolved.compare, split.held, say), device=where,
-        folder=cells, report=say, progress=True,
+        real, bank, classes=chosen, val=val, settings=arms, device=where, folder=cells, report=say, progress=True
     )  # fmt: skip
     bank = comparison.apply_to(bank)
     bank.save(folder / "bank.ganaug")
     write_text(folder / "comparison.json", json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False))
     keep_result(folder / "bank.ganaug", "comparison.json", comparison.to_dict())
     say(comparison.summary)
-    say(f"all of it on one page: {report(folder / 'bank.ganaug', data=source)}")
+    say(f"all of it on one page: {report(folder / 'bank.ganaug', data=real)}")
     exported = None
     if resolved.export is not None:
         exported = folder / resolved.export.out
         ratio = resolved.export.ratio
         written = export(
-            bank, source, exported, ratio=ratio, classes=chosen, seed=resolved.seed, exist_ok=exist_ok,
+            bank, real, exported, ratio=ratio, classes=chosen, seed=resolved.seed, exist_ok=exist_ok,
             screening=resolved.screening or False, device=where,
         )  # fmt: skip
         say(str(written))
@@ -247,7 +250,7 @@ def run(
     if resolved.train is not None:
         say(f"training {resolved.train.model} at ratio {resolved.train.ratio}")
         trained = torchvision_adapter.train(
-            source, bank, resolved.train, val=val, classes=chosen, device=where, seed=resolved.seed,
+            real, bank, resolved.train, val=val, classes=chosen, device=where, seed=resolved.seed,
             out=folder / "classifier.safetensors", report=say,
         )  # fmt: skip
     return RunResult(folder / "bank.ganaug", comparison, exported, trained)
@@ -263,7 +266,7 @@ class _Split:
     train: LabelledImages
     held: LabelledImages
     files: dict[tuple[str, str], Path]
-    """The file of every image of `source`, by its fingerprint and class."""
+    """The file of every image of `source`, by its fingerprint and class; the latter is empty for images with masks."""
 
     def unlabelled(self, recipe: Recipe) -> LabelledImages | None:
         """The recipe's unlabelled images, without what is held back here; images of `val` among them are an error."""
@@ -277,33 +280,49 @@ class _Split:
         )
         return found if self.val is not None else without_copies(found, [self.held])
 
-    def write(self, folder: Path, say: Say) -> tuple[Path, Path]:
-        """Paths of both parts; of what is held back here and of the rest, lists are written into `folder`."""
+    def write(self, folder: Path, say: Say) -> tuple[Any, Any]:
+        """Both parts; of what is held back here and of the rest, lists are written into `folder`.
+
+        They are paths, of the lists where these say all: masks are not in them, so that such parts are as read.
+        """
         if self.val is not None:
             return self.source, self.val
+        count = len(self.held.fingerprints)
         say(
-            f"no data.val in the recipe: {len(self.held)} of {len(self.held) + len(self.train)} images are held back "
+            f"no data.val in the recipe: {count} of {count + len(self.train.fingerprints)} images are held back "
             f"for the answer, listed in {folder / 'held-back.csv'}"
         )
-        return self._list(self.train, folder / "train.csv"), self._list(self.held, folder / "held-back.csv")
+        lists = self._list(self.train, folder / "train.csv"), self._list(self.held, folder / "held-back.csv")
+        return (self.train, self.held) if isinstance(self.train, MaskedImages) else lists
 
     def _list(self, part: LabelledImages, path: Path) -> Path:
         text = io.StringIO(newline="")
-        names = [part.class_names[label] for label in part.labels.tolist()]
+        names = _labels(part)
         files = [self.files[key].absolute() for key in zip(part.fingerprints, names, strict=True)]
         csv.writer(text).writerows([("path", "label"), *zip(files, names, strict=True)])
         write_text(path, text.getvalue())
         return path
 
 
+def _labels(part: LabelledImages) -> list[str]:
+    """The class of each image; none of images with masks."""
+    if isinstance(part, MaskedImages):
+        return [""] * len(part.fingerprints)
+    return [part.class_names[label] for label in part.labels.tolist()]
+
+
 def _split(source: Path, recipe: Recipe, classes: Sequence[str] | None) -> _Split:
     task = get_task(recipe.task)
-    files = list_images(source, classes=classes)
+    if recipe.task == "segment":
+        files: Any = list_masks(source, None if recipe.data.table is None else made_table(recipe.data.table))
+        paths: list[Path] = files.images
+    else:
+        files = list_images(source, classes=classes)
+        paths = files.paths
     data = task.read(files, recipe, classes=classes)
-    names = [files.classes[number] for number in files.targets]
-    places = dict(zip(zip(data.fingerprints, names, strict=True), files.paths, strict=True))
+    places = dict(zip(zip(data.fingerprints, _labels(data), strict=True), paths, strict=True))
     if recipe.data.val is None:
-        parts = hold_back(data, several=False, seed=recipe.seed)
+        parts = hold_back(data, several=False, seed=recipe.seed, fewest=get_exam(recipe.task).fewest)
         return _Split(source, None, parts.train, parts.score, places)
     held = task.read(recipe.data.val, recipe, classes=classes, least=1)
     if shared := len(set(held.fingerprints) & set(data.fingerprints)):
@@ -313,11 +332,11 @@ def _split(source: Path, recipe: Recipe, classes: Sequence[str] | None) -> _Spli
     return _Split(source, Path(recipe.data.val), data, held, places)
 
 
-def _arms(settings: Compare, held: LabelledImages, say: Say) -> dict[str, Any]:
+def _arms(settings: Compare, held: LabelledImages, fewest: int, say: Say) -> dict[str, Any]:
     """Changes to what is compared: a single arm where too few images are held back to choose on some of them."""
-    if min(held.counts()) > 1:
+    if min(held.kinds().values()) >= 2 * fewest:
         return {}
-    say("a class has one image held back, so there is nothing to choose on, and one way to mix is tried")
+    say("too few images are held back to choose on some of them, so that one way to mix is tried")
     return {
         "augments": settings.augments[-1:],
         "ratios": sorted(settings.ratios)[len(settings.ratios) // 2 :][:1],
@@ -330,6 +349,10 @@ def _arms(settings: Compare, held: LabelledImages, say: Say) -> dict[str, Any]:
 
 def _check_later_steps(recipe: Recipe, folder: Path, classes: int, exist_ok: bool) -> None:
     """Find out before the long fit whether what comes after it can be done."""
+    if recipe.task == "segment" and (recipe.export is not None or recipe.train is not None):
+        raise RecipeError(
+            "export and train of a recipe are for classes of images; leave them out: ganaug export --format masks"
+        )
     if recipe.export is not None:
         check_folder(folder / recipe.export.out, exist_ok=exist_ok)
     if recipe.train is not None:

@@ -159,7 +159,6 @@ def test_commands(ganaug_command, bank, squares, tmp_path, monkeypatch):
     for command in ("measure", "screen"):
         assert "wants a bank of task classify" in ganaug_command(command, file, "--data", squares).complaint
     assert "wants a bank of task classify" in ganaug_command("export", file, "--data", squares).complaint
-    assert "cannot be run as a whole" in ganaug_command("run", "segment-64", "--data", squares).complaint
     assert "leave --classes out" in ganaug_command("sample", file, "--classes", "object").complaint
 
 
@@ -190,6 +189,27 @@ def test_a_verdict_and_its_page(ganaug_command, bank, squares, tmp_path):
     told = ganaug_command("compare", file, "--data", squares, "--test", squares).complaint
     assert "5 of the 5 images of test are among those that the bank was fitted on" in told
     assert "leave classes out" in ganaug_command(*asked, "--classes", "object").complaint
+
+
+@pytest.mark.slow
+def test_a_whole_recipe(squares, tmp_path, monkeypatch):
+    monkeypatch.setattr(measures, "train_features", functools.partial(measures.train_features, steps=3))
+    recipe = ganaug.load_recipe("segment-64").replace({**TINY, "compare.steps": 2, "compare.batch": 4})
+    said = []
+    done = ganaug.run(recipe, data=squares, out=tmp_path / "out", device="cpu", say=said.append)
+    assert "2 of 5 images are held back" in said[0]
+    assert done.comparison.images == {"training": 3, "choosing": 0, "scoring": 2}
+    assert any("2 images are scored in each split, which tells little" in note for note in done.comparison.notes)
+    bank = ganaug.load(done.bank)
+    assert bank.verdict.metric == "Dice"
+    assert not set(bank.manifest.held_back_fingerprints) & set(bank.manifest.train_fingerprints)
+    held = (tmp_path / "out/held-back.csv").read_text().splitlines()
+    assert len(held) == 3
+    assert all(line.endswith(".png,") for line in held[1:])
+    assert (tmp_path / "out/preview.png").exists()
+    assert (tmp_path / "out/bank.run/report.html").exists()
+    with pytest.raises(RecipeError, match="export and train of a recipe are for classes of images"):
+        ganaug.run(recipe.replace({"export.out": "x"}), data=squares, out=tmp_path / "other", device="cpu")
 
 
 def test_what_label_maps_do_not_go_with(bank, tiny_bank, squares, tmp_path):
