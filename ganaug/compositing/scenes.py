@@ -29,6 +29,7 @@ Objects = Callable[[int, np.random.Generator], Union[CutOut, None]]
 
 _TRIES = 12  # places tried for an object
 _EXACT_TRIES = 4  # of those that are free, how many are looked at pixel by pixel
+_SPECK = 4  # times that a cut-out may be larger than its object: a generator's failure, which would be enlarged vastly
 _LEAST = 3  # pixels along either side of an object's box
 _LARGEST = 0.8  # of the image's sides
 _SPARE = 0.05  # added to the overlap that real objects have
@@ -133,6 +134,8 @@ class SceneComposer:
         if box is None:
             return
         width, height = box[2] - box[0], box[3] - box[1]
+        if _SPECK * max(width, height) < max(cutout.alpha.shape):
+            return
         side = known.side(width / height, random) * math.sqrt(canvas.size[0] * canvas.size[1])
         side *= math.exp(random.uniform(-settings.scale, settings.scale))
         angle = random.uniform(-settings.rotation, settings.rotation)

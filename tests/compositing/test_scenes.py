@@ -208,3 +208,14 @@ def test_a_class_without_an_object_is_left_out(statistics):
     made = composer.compose(real, lambda label, random: None, np.random.default_rng(0))
     assert np.array_equal(made.image, real.image)
     assert np.array_equal(made.boxes, real.boxes)
+
+
+def test_a_speck_of_an_object_is_not_enlarged(statistics):
+    def specks(label, random):
+        alpha = np.zeros((32, 32), dtype=np.uint8)
+        alpha[10:13, 10:13] = 255
+        return CutOut(np.full((32, 32, 3), COLOURS[label], dtype=np.uint8), alpha, label)
+
+    made = SceneComposer(statistics, Scenes(**PLAIN)).compose(real_scene(0), specks, np.random.default_rng(0))
+    assert np.array_equal(made.image, real_scene(0).image)
+    assert (made.origin >= 0).all()
