@@ -136,15 +136,15 @@ def _matched(cutout: CutOut, ground: Floats, strength: float) -> Floats:
     """The object's pixels (h, w, C) in the light of this ground.
 
     Mean and deviation of each channel over the pixels that show no object become the ground's, as far as `strength`
-    says; 60 levels and a factor of 1.25 at the most.
+    says; 60 levels and a factor of 1.25 at the most, 30 levels where only a class's mean ground is known.
     """
     pixels: Floats = cutout.pixels.astype(np.float32)
     ring = cutout.ground()
     if strength == 0 or np.count_nonzero(ring) < _LEAST:
         return pixels
     theirs = ground[ring]
-    if cutout.around is not None:
-        pixels += np.clip(strength * (theirs.mean(0) - cutout.around), -_FARTHEST, _FARTHEST)
+    if cutout.around is not None:  # a mean of a class, not its own: half as far
+        pixels += np.clip(strength * (theirs.mean(0) - cutout.around), -_FARTHEST / 2, _FARTHEST / 2)
         return pixels
     ours = pixels[ring]
     mean = ours.mean(0)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ganaug.compositing import CutOut, cut, transformed
+from ganaug.compositing.cutouts import SOLID
 from ganaug.compositing.placing import overlaps
 from ganaug.data.box_values import Target
 from ganaug.data.images import Pixels, to_channels, to_uint8
@@ -22,6 +23,10 @@ _MOST_A_CLASS, _MOST, _LEAST_A_CLASS = 48, 512, 8  # real objects kept: of a cla
 _LARGEST = 192  # pixels along the longer side of a real object that is kept; it is shrunk to that
 _SMALLEST = 4.0  # pixels along the shorter side of one that is of any use
 _APART = 0.25  # of a box that others may cover, if it has no mask to tell them apart
+_EVEN = 8.0  # grey levels by which pixels of one ground differ anyway
+_SEEN = 0.5  # of the contrast that real objects have, below which a bank's is drawn again
+_LEAST_SPAN = 0.45  # of its square that an object of a bank spans, below which it is a piece of one; whole ones: 0.77
+_DRAWS = 4  # of a bank's samples, till one is whole and can be seen
 _ENOUGH = 8  # objects of a class, above which the less clear ones are left out
 
 
@@ -32,6 +37,8 @@ class RealObjects:
     cutouts: dict[int, list[CutOut]]
     around: dict[int, npt.NDArray[np.float32]]
     """(C,), a mean over those of the class."""
+    contrast: dict[int, float]
+    """How far the mean colour of an object of the class is from that around it: of all but a tenth, farther."""
 
     @classmethod
     def gather(
@@ -42,9 +49,10 @@ class RealObjects:
         *,
         masks: bool,
     ) -> RealObjects:
-        """Cut out up to 48 objects of each class, evenly spaced over the images.
+        """Cut out up to 48 objects of each class: of twice as many, evenly spaced over the images, the clearer half.
 
-        Whole ones that nothing else covers come first; a class that has few of those takes others too.
+        Whole ones that nothing else covers come first; a class that has few of those takes others too. One is clear
+        that stands out from what is around it: of another's edge in the cut, less remains to be seen.
 
         Args:
             targets: of each image, by its index; masks are not looked at.
@@ -56,7 +64,7 @@ class RealObjects:
         rows = _candidates(targets, sizes, masks)
         most = max(_LEAST_A_CLASS, min(_MOST_A_CLASS, _MOST // max(1, len(rows))))
         for places in rows.values():
-            count = min(most, len(places))
+            count = min(2 * most, len(places))
             for image, row in (places[number * len(places) // count] for number in range(count)):
                 wanted.setdefault(image, []).append(row)
         cutouts: dict[int, list[CutOut]] = {label: [] for label in rows}
@@ -70,11 +78,16 @@ class RealObjects:
                 found = _cut_out(pixels, target, row)
                 if found is not None:
                     cutouts[found.label].append(found)
-        return cls(cutouts, {label: _around(found) for label, found in cutouts.items() if found})
+        for label, every in cutouts.items():
+            every.sort(key=_clarity, reverse=True)
+            cutouts[label] = every[: max(_LEAST_A_CLASS, len(every) // 2)]
+        known = {label: clear for label, clear in cutouts.items() if clear}
+        contrast = {label: float(np.quantile([_contrast(one) for one in clear], 0.1)) for label, clear in known.items()}
+        return cls(cutouts, {label: _around(clear) for label, clear in known.items()}, contrast)
 
 
 class SceneObjects:
-    """Gives objects to paste: real ones, or a bank's.
+    """Gives objects to paste: real ones, or a bank's; of those no mere piece, and none that would hardly be seen.
 
     Args:
         real: those of the set.
@@ -96,12 +109,16 @@ class SceneObjects:
             return replace(found, pixels=to_channels(found.pixels, channels))
         if not count or samples is None or place is None:
             return None
-        sample = samples[place, int(random.integers(count))]
-        around = self._real.around.get(label)
+        around, least = self._real.around.get(label), _SEEN * self._real.contrast.get(label, 0.0)
         if around is not None and len(around) != channels:
             around = np.full(channels, around.mean(), dtype=np.float32)
-        pixels = to_channels(np.ascontiguousarray(sample[:, :, :-1]), channels)
-        return CutOut(pixels, np.ascontiguousarray(sample[:, :, -1]), label, around)
+        for _ in range(_DRAWS):
+            sample = samples[place, int(random.integers(count))]
+            pixels = to_channels(np.ascontiguousarray(sample[:, :, :-1]), channels)
+            made = CutOut(pixels, np.ascontiguousarray(sample[:, :, -1]), label, around)
+            if _spans(made) >= _LEAST_SPAN and _contrast(made) >= least:
+                return made
+        return None
 
 
 def _candidates(
@@ -135,6 +152,25 @@ def _cut_out(pixels: Pixels, target: Target, row: int) -> CutOut | None:
         return None
     longer = max(found.alpha.shape)
     return found if longer <= _LARGEST else transformed(found, scale=_LARGEST / longer)
+
+
+def _clarity(cutout: CutOut) -> float:
+    """How far an object's mean colour is from that of the pixels around it, by how much those differ."""
+    ring = cutout.pixels[cutout.ground()]
+    return _contrast(cutout) / (_EVEN + float(np.linalg.norm(ring.std(0)))) if len(ring) else 0.0
+
+
+def _spans(cutout: CutOut) -> float:
+    """The longer side of an object's box by that of the cut-out."""
+    box = cutout.box()
+    return 0.0 if box is None else max(box[2] - box[0], box[3] - box[1]) / max(cutout.alpha.shape)
+
+
+def _contrast(cutout: CutOut) -> float:
+    """How far an object's mean colour is from that of what is around it."""
+    ring, solid = cutout.pixels[cutout.ground()], cutout.pixels[cutout.alpha >= SOLID]
+    around = cutout.around if cutout.around is not None else ring.mean(0) if len(ring) else None
+    return 0.0 if around is None or not len(solid) else float(np.linalg.norm(solid.mean(0) - around))
 
 
 def _around(cutouts: Sequence[CutOut]) -> npt.NDArray[np.float32]:

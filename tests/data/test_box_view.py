@@ -255,6 +255,28 @@ def test_real_objects_are_cut_from_what_can_be_read():
         assert (right - left, bottom - top) == (24, 20)
 
 
+@pytest.mark.parametrize("fault", ["pale", "piece", "nothing"])
+def test_objects_that_could_hardly_be_seen_are_left_out(fault):
+    class Pale(Pool):
+        def __getitem__(self, at):
+            sample = super().__getitem__(at)
+            if fault == "pale":
+                sample[:, :, :3] = 132
+            elif fault == "piece":
+                sample[:, :14, 3] = sample[:18, :, 3] = 0
+            else:
+                sample[:, :, 3] = 100
+            return sample
+
+    seen, pale = view_of(real=0.0), view_of(real=0.0)
+    assert sum(len(target["boxes"]) for _, target in scenes(pale, 12, Pale())) < sum(
+        len(target["boxes"]) for _, target in scenes(seen, 12)
+    )
+    for image, target in scenes(pale, 12, Pale()):
+        for box, label in zip(target["boxes"].tolist(), target["labels"].tolist(), strict=True):
+            assert holds(image, box, RED if label == 3 else BLUE) > 0.9
+
+
 def test_bad_input_is_said_in_one_line():
     image, target = Drawn()[1]
     for wrong, said in (
