@@ -124,7 +124,7 @@ class _Set(ABC):
         places = np.array([self._names.index(name) for name in files.classes], dtype=np.int64)
         target = dataclasses.replace(target, labels=places[target.labels])
         source = files.paths[index]
-        place = self._writer.real(source, self._free(self._folder(part), source))
+        place = self._writer.real(source, self._free(self._folder(part), source), copied=self._is_mended(source))
         told = files.said_in[index] if self._is_kept(files, index) else None
         label = self._label(place, files.objects[index].size, target, part, told)
         if part == "train":
@@ -167,6 +167,10 @@ class _Set(ABC):
         """Whether the label file of a real image can be as it was."""
         return self._as_one and files.layout.form == self.form and not files.skipped and files.said_in[index].is_file()
 
+    def _is_mended(self, image: Path) -> bool:
+        """Whether a program that trains on the set will write to this file, and would to the user's through a link."""
+        return False
+
     form: str
 
     @abstractmethod
@@ -200,6 +204,14 @@ class _YoloSet(_Set):
             return False
         rows = [line for line in files.said_in[index].read_text("utf-8-sig").splitlines() if line.strip()]
         return len(set(rows)) == len(rows)  # a row that is there twice draws a warning of ultralytics
+
+    def _is_mended(self, image: Path) -> bool:
+        # ultralytics saves a JPEG anew, in its place, that has no end mark, or something after it
+        if image.suffix.lower() not in {".jpg", ".jpeg"}:
+            return False
+        with image.open("rb") as file:
+            file.seek(max(0, image.stat().st_size - 2))
+            return file.read() != b"\xff\xd9"
 
     def finish(self) -> None:
         """The list, and data.yaml; without `path`, so that the folder can be moved."""

@@ -214,8 +214,8 @@ class Writer:
     rows: list[tuple[str, str, str]] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
 
-    def real(self, source: Path, place: Path) -> Path:
-        """Link or copy a file to `place` below the root; returns where it is."""
+    def real(self, source: Path, place: Path, *, copied: bool = False) -> Path:
+        """Link or copy a file to `place` below the root; returns where it is. With `copied`, it is no link."""
         for number in itertools.count(2):
             if place.as_posix().casefold() not in self.taken:
                 break
@@ -226,18 +226,18 @@ class Writer:
         original = source.resolve()
         if not original.is_file():
             raise DataError(f"{source} is not a file that can be read; mend or remove it")
-        self._bring(original, target)
+        self._bring(original, target, "copy" if copied else self.link)
         return place
 
-    def _bring(self, original: Path, target: Path) -> None:
-        if self.link == "sym":
+    def _bring(self, original: Path, target: Path, link: Link) -> None:
+        if link == "sym":
             target.symlink_to(original)
             return
-        if self.link != "copy":
+        if link != "copy":
             try:
                 os.link(original, target)
             except OSError as error:
-                if self.link == "hard":
+                if link == "hard":
                     raise OutputError(f"{original} cannot be linked to ({error.strerror}); use link='copy'") from error
             else:
                 return

@@ -156,8 +156,13 @@ def test_yolo_is_as_ultralytics_takes_it(tmp_path):
     for part, name in (("train", "a"), ("train", "b"), ("val", "b")):
         for file in (f"images/{part}/{name}.jpg", f"labels/{part}/{name}.txt"):
             assert (tmp_path / "out" / file).read_bytes() == (data / file).read_bytes()
+    assert (tmp_path / "out/images/train/a.jpg").samefile(data / "images/train/a.jpg")
+    with (data / "images/train/a.jpg").open("ab") as file:
+        file.write(b"more")  # ultralytics will save it anew
     with pytest.raises(OutputError, match="already holds something"):
         export_boxes(Bank(), data, tmp_path / "out")
+    export_boxes(Bank(), data, tmp_path / "copied")
+    assert not (tmp_path / "copied/images/train/a.jpg").samefile(data / "images/train/a.jpg")
     export_boxes(Bank(), data, tmp_path / "out", ratio=0, exist_ok=True)
     assert not list((tmp_path / "out").rglob("ganaug-*"))
     assert yaml.safe_load((tmp_path / "out/data.yaml").read_text())["train"] == ["images/train"]

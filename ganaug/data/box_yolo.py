@@ -89,7 +89,7 @@ class YoloLayout(BoxLayout):
             return []  # a list of images, which may leave some out
         folders = {label.parent for label, image in labels.items() if label.parent != image.parent}
         files = [path for folder in folders if folder.is_dir() for path in folder.glob("*.txt")]
-        return sorted(path for path in files if path not in labels and path.name not in _NAMES)
+        return sorted(path for path in files if path not in labels and path.name not in _NAMES and path.name[0] != ".")
 
 
 def label_file(image: Path) -> Path:
