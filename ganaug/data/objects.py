@@ -53,6 +53,21 @@ class ObjectImages(LabelledImages):
     sources: Tensor = field(kw_only=True)
     """(N,) int64, the place of each crop's image among the fingerprints."""
 
+    @property
+    def strata(self) -> Tensor:
+        """Of whole images all the same: most show most classes."""
+        return torch.zeros(len(self.fingerprints), dtype=torch.int64)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that is learned from."""
+        alphas = () if self.alphas is None else (self.alphas,)
+        return self.images, self.labels, self.inside, self.backgrounds, *alphas
+
+    def kinds(self) -> dict[str, int]:
+        """All in one."""
+        return {"the set": len(self.fingerprints)}
+
     def subset(self, indices: Sequence[int] | Tensor) -> ObjectImages:
         """The crops of these images only, of the same classes; `indices` are of images."""
         chosen = torch.as_tensor(indices, dtype=torch.int64)

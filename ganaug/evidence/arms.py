@@ -16,7 +16,7 @@ __all__ = ["Arm", "Control", "classical_arms", "control_arms", "fewer_real", "ra
 
 _UNEQUAL = 1.5  # times the images of the rarest class
 
-Control = Literal["duplicated", "shuffled"]
+Control = Literal["duplicated", "shuffled", "pasted"]
 
 _SPOKEN = {
     "flip": "flip",
@@ -27,6 +27,7 @@ _SPOKEN = {
     "trivial": "TrivialAugmentWide",
     "cutmix": "CutMix",
     "own": "your own training",
+    "mosaic": "mosaic and the rest of YOLO's augmentation",
 }
 
 
@@ -48,7 +49,7 @@ class Arm:
     """Whether what is added goes to the rarest classes first, and not to all alike."""
     control: Control | None = None
     """Added in the place of synthetic images: "duplicated", real ones once more; "shuffled", synthetic ones whose
-    labels have been dealt out anew."""
+    labels have been dealt out anew; "pasted", scenes whose objects are all real ones, cut out and pasted."""
     share: float = 1.0
     """Part of the real images that is trained on; less than all only to see what more real images bring."""
 
@@ -67,7 +68,7 @@ class Arm:
             "soft labels": self.soft,
         }
         words += [word for word, so in told.items() if so]
-        named = {"duplicated": "real duplicated", "shuffled": "labels shuffled"}
+        named = {"duplicated": "real duplicated", "shuffled": "labels shuffled", "pasted": "real objects pasted"}
         return ", ".join([*words, *([named[self.control]] if self.control else [])])
 
     def added(self, sizes: Sequence[int]) -> list[int]:
@@ -134,9 +135,9 @@ def synthetic_arms(settings: Compare, augment: str, sizes: Sequence[int] = (1,))
     return arms
 
 
-def control_arms(winner: Arm) -> list[Arm]:
+def control_arms(winner: Arm, controls: Sequence[Control] = ("duplicated", "shuffled")) -> list[Arm]:
     """What the winner must beat, so that neither more images nor any noise explains its gain: equal in all else."""
-    return [replace(winner, control="duplicated"), replace(winner, control="shuffled")]
+    return [replace(winner, control=control) for control in controls]
 
 
 def fewer_real(baseline: Arm) -> list[Arm]:

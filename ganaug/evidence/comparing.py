@@ -12,7 +12,7 @@ from ganaug.data import LabelledImages
 from ganaug.errors import DataError
 from ganaug.evidence.arms import Arm
 from ganaug.evidence.budget import fit_into, trainings
-from ganaug.evidence.exams import get_exam
+from ganaug.evidence.exams import LentExam, get_exam, get_learner_exam
 from ganaug.evidence.own_trainer import Lent, OwnTrials, places_of
 from ganaug.evidence.parts import Parts, given_parts, refuse_leaks, splits
 from ganaug.evidence.protocol import Final, changes, compete, contrasts, meet, sweep, worth_in_real
@@ -47,12 +47,13 @@ class Comparing:
         self, source: Any, sets: Mapping[str, Any], *, classes: Sequence[str] | None, raw: Any, on_bad: Any
     ) -> ReferenceTrials:
         """The trials of the reference learner."""
-        names = self.exam.names(self.bank, classes)
+        exam = get_learner_exam(self.bank.task)
+        names = exam.names(self.bank, classes)
         train = self.exam.read(source, self.bank, names, what="data", raw=raw, on_bad=on_bad)
         wanted = names if classes is not None else None
         held = {what: self.exam.read(one, self.bank, wanted, what=what, on_bad=on_bad) for what, one in sets.items()}
-        classical = self.exam.classical(self.settings, self.flips)
-        several = len(classical) > 1 or len(self.exam.synthetic(self.settings, "none", train)) > 1
+        classical = exam.classical(self.settings, self.flips)
+        several = len(classical) > 1 or len(exam.synthetic(self.settings, "none", train)) > 1
         parts = self._parts(train, held, several)
         screening = self.bank.recipe.screening or Screening()
         return ReferenceTrials(
@@ -61,9 +62,20 @@ class Comparing:
         )  # fmt: skip
 
     def own(
-        self, trainer: Any, real: Any, sets: Mapping[str, Any], *, evaluation: Any, raw: Any, on_bad: Any
+        self,
+        trainer: Any,
+        real: Any,
+        sets: Mapping[str, Any],
+        *,
+        evaluation: Any = None,
+        raw: Any = None,
+        on_bad: Any = "stop",
+        told: Mapping[str, Any] | None = None,
     ) -> OwnTrials:
-        """The trials of the user's own trainer: ratios, with his own augmentation."""
+        """The trials of a trainer on the user's own dataset: ratios, with the trainer's own augmentation.
+
+        `told` is what is said of a trainer that is not the user's.
+        """
         if on_bad != "stop":
             raise DataError("on_bad='skip' goes with the reference classifier; leave bad images out of your dataset")
         update = {"schedules": ("constant",), "screened": (False,), "soft": (False,), "augments": ("none",)}
@@ -77,7 +89,16 @@ class Comparing:
             raise DataError(f"evaluation has {len(evaluation)} images and the dataset {count}; wanted the same")
         lent = [self._lent(part, real, train, sets, held, evaluation) for part in parts]
         assert all(part.train.class_names == names for part in parts)
-        return OwnTrials(trainer, parts, lent, self.settings, self.seed, self.crew, self._banks(parts), self._recipe())
+        return OwnTrials(
+            self.bank.task, trainer, parts, lent, self.settings, self.seed, self.crew, self._banks(parts),
+            self._recipe(), **(told or {}),
+        )  # fmt: skip
+
+    def lent(self, exam: LentExam, source: Any, sets: Mapping[str, Any]) -> OwnTrials:
+        """The trials of a library's learner on the user's own images."""
+        trainer, told = exam.trainer(self.settings, str(self.crew.device))
+        items = {what: exam.items(one, what) for what, one in sets.items()}
+        return self.own(trainer, exam.items(source, "data"), items, told=told)
 
     def _lent(
         self, part: Parts, real: Any, train: LabelledImages, sets: Mapping[str, Any], held: Any, evaluation: Any
@@ -151,7 +172,7 @@ class Comparing:
         asked = self.settings
 
         def classical(settings: Compare) -> int:
-            return len(self.exam.classical(settings, self.flips)) if isinstance(trials, ReferenceTrials) else 1
+            return len(trials.exam.classical(settings, self.flips)) if isinstance(trials, ReferenceTrials) else 1
 
         self.settings = fit_into(
             asked, classical, minutes=minutes, training=training, refit=refit, workers=workers
@@ -201,7 +222,7 @@ class Comparing:
             self.notes.append("there was no gain for controls to explain, so none were trained")
         recipe = trials.recipe
         refitted = part.subject == "recipe" and recipe is not None
-        own = isinstance(trials, OwnTrials)  # which knows no steps
+        own = isinstance(trials, OwnTrials) and not trials.by_steps
         told = self.settings.model_dump(mode="json", exclude={"steps", "batch"} if own else set())
         settings = {
             **told,

@@ -18,6 +18,7 @@ from ganaug.basing import as_base
 from ganaug.data import LabelledImages, read_unlabelled
 from ganaug.errors import BankError, DataError, RecipeError
 from ganaug.evidence.comparing import Comparing, Say
+from ganaug.evidence.exams import get_lent_exam
 from ganaug.evidence.material import Beside
 from ganaug.evidence.own_trainer import OwnTrials
 from ganaug.evidence.result import Comparison
@@ -118,7 +119,11 @@ def compare(
         comparison = Comparing(judged, wanted, crew, seed, report or (lambda _: None))
         sets = {what: given for what, given in (("val", val), ("test", test)) if given is not None}
         trials: ReferenceTrials | OwnTrials
-        if trainer is not None:
+        lent = get_lent_exam(judged.task)
+        if trainer is None and lent is not None:
+            _check_lent(classes, raw, on_bad)
+            trials = comparison.lent(lent, source, sets)
+        elif trainer is not None:
             trials = comparison.own(trainer, source, sets, evaluation=evaluation, raw=raw, on_bad=on_bad)
         else:
             trials = comparison.reference(source, sets, classes=classes, raw=raw, on_bad=on_bad)
@@ -143,6 +148,11 @@ def _check_form(trainer: Any, source: Any, bank: Any, classes: Any) -> None:
         raise DataError(f"your trainer needs your own dataset, got a {type(source).__name__}; give a map-style dataset")
     if classes is not None:
         raise DataError("classes= goes with the reference classifier; give your trainer a dataset of those classes")
+
+
+def _check_lent(classes: Any, raw: Any, on_bad: str) -> None:
+    if classes is not None or raw is not None or on_bad != "stop":
+        raise DataError("classes, raw and on_bad do not go with images with boxes; leave them out, and bad images too")
 
 
 def _unlabelled(bank: GeneratorBank, given: Any, on_bad: Any) -> LabelledImages | None:

@@ -16,8 +16,9 @@ from ganaug.errors import DataError
 from ganaug.measures.copies import nearest_tolerant
 from ganaug.pictures import as_picture, map_colours
 
-__all__ = ["Picture", "as_uri", "draw_pairs", "draw_samples", "only_fitted"]
+__all__ = ["Picture", "as_uri", "draw_cut_outs", "draw_pairs", "draw_samples", "only_fitted"]
 
+_GREY = 127  # beneath an object
 _MOST = 96  # pixels of a picture's side on the page
 
 
@@ -76,6 +77,15 @@ def draw_pairs(bank: GeneratorBank, count: int) -> list[Picture]:
     images, maps = bank.sample_pairs(count)
     shown = zip(images, map_colours(maps), strict=True)
     return [Picture("image", index, as_uri(image), as_uri(drawn)) for index, (image, drawn) in enumerate(shown)]
+
+
+def draw_cut_outs(bank: GeneratorBank, class_name: str, count: int) -> list[Picture]:
+    """The first objects of a class of a bank for detection, on grey, the alpha of each beneath it."""
+    images, alphas = bank.sample_objects(class_name, count)
+    opaque = alphas[:, None].float() / 255
+    shown = (images * opaque + _GREY * (1 - opaque)).round().to(images.dtype)
+    pairs = zip(shown, alphas[:, None], strict=True)
+    return [Picture(class_name, index, as_uri(image), as_uri(alpha)) for index, (image, alpha) in enumerate(pairs)]
 
 
 def as_uri(image: Tensor) -> str:

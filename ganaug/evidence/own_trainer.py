@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import inspect
 import math
@@ -19,9 +20,10 @@ from ganaug.data import LabelledImages
 from ganaug.dataset import GanAugmented
 from ganaug.errors import TrainingError
 from ganaug.evidence import material
-from ganaug.evidence.arms import Arm, synthetic_arms
+from ganaug.evidence.arms import Arm, control_arms, synthetic_arms
 from ganaug.evidence.cells import Job
 from ganaug.evidence.exams import get_exam
+from ganaug.evidence.exams.boxes import scenes_of_real
 from ganaug.evidence.material import Beside
 from ganaug.evidence.parts import Parts
 from ganaug.evidence.protocol import Cell, Outcome, Part, Round
@@ -46,8 +48,10 @@ class Lent:
 
 @dataclass
 class OwnTrials:
-    """The user's own trainer (Trials of the protocol)."""
+    """The user's own trainer, or one of a library (Trials of the protocol)."""
 
+    task: str
+    """Whose exam says what the controls are."""
     trainer: TrainAndScore
     parts: Sequence[Parts]
     """One for each split."""
@@ -61,6 +65,13 @@ class OwnTrials:
     beside: Beside = field(default_factory=Beside)
     """What refits learn from too."""
     notes: list[str] = field(default_factory=list)
+    metric: str = "score"
+    """What a score is; the trainer's own."""
+    learner: str = "your own trainer"
+    augment: str = "own"
+    """How the trainer augments real images, as an arm's name has it."""
+    by_steps: bool = False
+    """Whether it trains by the steps and the batch of the settings."""
 
     @property
     def rounds(self) -> Sequence[Round]:
@@ -78,23 +89,17 @@ class OwnTrials:
             assert self.recipe is not None
             self.banks = refitted(self.recipe, self.parts, self.beside, self.crew)
 
-    @property
-    def metric(self) -> str:
-        """The trainer's own."""
-        return "score"
-
-    @property
-    def learner(self) -> str:
-        """Who learns."""
-        return "your own trainer"
-
     def classical(self) -> list[Arm]:
         """Real images alone, augmented as the trainer has it."""
-        return [Arm("own")]
+        return [Arm(self.augment)]
 
     def synthetic(self, augment: str) -> list[Arm]:
         """As the protocol has it."""
         return synthetic_arms(self.settings, augment)
+
+    def controls(self, winner: Arm) -> list[Arm]:
+        """As the protocol has it."""
+        return control_arms(winner, get_exam(self.task).controls)
 
     def run(self, cells: Sequence[Cell], part: Part) -> list[Outcome]:
         """As the protocol has it."""
@@ -173,7 +178,8 @@ def _dataset(
         return ConcatDataset([subset, Subset(real, [places[index] for index in again])])
     if arm.control == "shuffled":
         bank = get_exam(bank.task).shuffled(bank)
-    return GanAugmented(subset, bank, ratio=arm.ratio, seed=seed, pool_dir=folder, check=False)
+    scenes = scenes_of_real(bank) if arm.control == "pasted" else {}
+    return GanAugmented(subset, bank, ratio=arm.ratio, seed=seed, pool_dir=folder, check=False, **scenes)
 
 
 def _checked(told: Any, name: str) -> dict[str, Any]:
@@ -194,7 +200,9 @@ def _checked(told: Any, name: str) -> dict[str, Any]:
 
 
 def _told(trainer: TrainAndScore) -> str:
-    """What tells one trainer from another: its name, and its text where that can be had."""
+    """What tells one trainer from another: its name, and its text or its settings where they can be had."""
+    if dataclasses.is_dataclass(trainer):
+        return repr(trainer)
     try:
         text = inspect.getsource(trainer)
     except (OSError, TypeError):

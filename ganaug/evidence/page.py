@@ -36,6 +36,10 @@ _AGAINST = {
         "Against real images repeated to the same count",
         "Above zero: it was the new images that helped, not more of the same.",
     ),
+    "with synthetic - pasted": (
+        "Against scenes of real objects alone, cut out and pasted",
+        "Above zero: it was the generated objects that helped, not pasting as such.",
+    ),
     "with synthetic - shuffled": (
         "Against synthetic images under shuffled labels",
         "Above zero: it was what the images show that helped, not mere disturbance.",

@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ganaug.evidence.arms import Arm, control_arms, fewer_real
+from ganaug.evidence.arms import Arm, fewer_real
 from ganaug.evidence.result import Tried
 from ganaug.evidence.statistics import ClusteredInterval, clustered_interval, holm, real_equivalent
 
@@ -82,6 +82,10 @@ class Trials(Protocol):
 
     def synthetic(self, augment: str) -> list[Arm]:
         """The arms with synthetic images."""
+        ...
+
+    def controls(self, winner: Arm) -> list[Arm]:
+        """What the winner must beat where it gained."""
         ...
 
     def run(self, cells: Sequence[Cell], part: Part) -> list[Outcome]:
@@ -213,7 +217,7 @@ def meet(trials: Trials, baseline: Arm, winner: Arm) -> Final:
     final = Final(baseline, winner, _scored(trials, [baseline, winner]))
     if final.mean(winner) <= final.mean(baseline):
         return final
-    return Final(baseline, winner, {**final.outcomes, **_scored(trials, control_arms(winner))})
+    return Final(baseline, winner, {**final.outcomes, **_scored(trials, trials.controls(winner))})
 
 
 def _scored(trials: Trials, arms: Sequence[Arm]) -> dict[Arm, dict[Round, Outcome]]:

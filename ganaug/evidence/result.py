@@ -22,6 +22,7 @@ _ROLES = {
     "with synthetic": "real and synthetic",
     "duplicated": "control: real repeated",
     "shuffled": "control: labels shuffled",
+    "pasted": "control: real objects pasted",
 }
 _TREATMENTS = ("augment", "ratio", "annealed", "screened", "soft", "balanced")
 
@@ -53,7 +54,7 @@ class Met:
     """An arm on the images that the answer is given for."""
 
     arm: Arm
-    role: Literal["real only", "with synthetic", "duplicated", "shuffled"]
+    role: Literal["real only", "with synthetic", "duplicated", "shuffled", "pasted"]
     accuracies: tuple[tuple[float, ...], ...]
     """Of each seed, for each split."""
 

@@ -13,9 +13,9 @@ import torch
 
 from ganaug.bank import GeneratorBank
 from ganaug.evidence import material
-from ganaug.evidence.arms import Arm
+from ganaug.evidence.arms import Arm, control_arms
 from ganaug.evidence.cells import Job, run_jobs
-from ganaug.evidence.exams import Exam, get_exam
+from ganaug.evidence.exams import LearnerExam, get_learner_exam
 from ganaug.evidence.material import Beside, Stock, as_bank, digest
 from ganaug.evidence.parts import Parts
 from ganaug.evidence.protocol import Cell, Outcome, Part, Round
@@ -86,7 +86,7 @@ def train_and_tell(
 ) -> dict[str, Any]:
     """A cell: train the task's learner, and tell how it does on both parts, so that nothing is trained twice."""
     began = time.perf_counter()
-    told = get_exam(task).train(stocks[place], arm, training, device)
+    told = get_learner_exam(task).train(stocks[place], arm, training, device)
     return {**told, "seconds": time.perf_counter() - began}
 
 
@@ -102,7 +102,7 @@ def screening_of(
     device: str,
 ) -> dict[str, Any]:
     """A cell: which samples of a split's bank pass the screening."""
-    return get_exam(task).screening(
+    return get_learner_exam(task).screening(
         parts[split].train, banks[split], count, settings, seed=seed, soft=soft, device=device
     )  # fmt: skip
 
@@ -131,9 +131,9 @@ class ReferenceTrials:
     _samples: dict[tuple[Round, bool], Any] = field(default_factory=dict)
 
     @property
-    def exam(self) -> Exam:
+    def exam(self) -> LearnerExam:
         """What is trained and how it is scored."""
-        return get_exam(self.task)
+        return get_learner_exam(self.task)
 
     @property
     def rounds(self) -> Sequence[Round]:
@@ -162,6 +162,10 @@ class ReferenceTrials:
     def synthetic(self, augment: str) -> list[Arm]:
         """As the protocol has it."""
         return self.exam.synthetic(self.settings, augment, self.parts[0].train)
+
+    def controls(self, winner: Arm) -> list[Arm]:
+        """As the protocol has it."""
+        return control_arms(winner, self.exam.controls)
 
     def run(self, cells: Sequence[Cell], part: Part) -> list[Outcome]:
         """As the protocol has it."""

@@ -1,6 +1,7 @@
 """Exams: what a comparison asks of a task. What is trained, on what, and how it is scored is said here, once a task.
 
     classes.py: a classifier, right or wrong on every image    maps.py: a segmenter, Dice on every image
+    boxes.py: a detector of a library, trained on the user's own images; average precision
 
 Nothing else of `evidence` knows what a label is.
 """
@@ -15,7 +16,8 @@ from torch import Tensor
 from ganaug.bank import GeneratorBank
 from ganaug.data import LabelledImages
 from ganaug.errors import BankError
-from ganaug.evidence.arms import Arm
+from ganaug.evidence.arms import Arm, Control
+from ganaug.evidence.exams.boxes import BoxExam
 from ganaug.evidence.exams.classes import ClassExam
 from ganaug.evidence.exams.maps import MapExam
 from ganaug.evidence.gallery import Picture
@@ -23,20 +25,30 @@ from ganaug.evidence.material import Stock
 from ganaug.evidence.protocol import Outcome
 from ganaug.recipe import Compare
 
-__all__ = ["ClassExam", "Exam", "MapExam", "get_exam"]
+__all__ = [
+    "BoxExam",
+    "ClassExam",
+    "Exam",
+    "LearnerExam",
+    "LentExam",
+    "MapExam",
+    "get_exam",
+    "get_learner_exam",
+    "get_lent_exam",
+]
 
 
 class Exam(Protocol):
     """What a comparison asks of a task."""
 
     @property
-    def fewest(self) -> int:
-        """Images of each kind that a part to score must have."""
+    def controls(self) -> tuple[Control, ...]:
+        """What a winner must beat."""
         ...
 
     @property
-    def cell(self) -> str:
-        """Who learns, in the keys of cells; another name once it does so otherwise."""
+    def fewest(self) -> int:
+        """Images of each kind that a part to score must have."""
         ...
 
     @property
@@ -52,14 +64,6 @@ class Exam(Protocol):
 
     def settings(self, settings: Compare) -> Compare:
         """As far as they go with this task; a RecipeError where one does not and the user may have meant it."""
-        ...
-
-    def metric(self, settings: Compare, train: LabelledImages) -> str:
-        """What a score is, in words; the higher the better, 0..1."""
-        ...
-
-    def learner(self, settings: Compare) -> str:
-        """Who learns in every arm, in words."""
         ...
 
     def names(self, bank: GeneratorBank, classes: Sequence[str] | None) -> list[str] | None:
@@ -85,6 +89,27 @@ class Exam(Protocol):
 
     def in_order(self, data: LabelledImages, names: Sequence[str], what: str) -> LabelledImages:
         """The same with these classes, numbered in this order."""
+        ...
+
+    def shuffled(self, bank: GeneratorBank) -> GeneratorBank:
+        """The same samples under labels that have been dealt out anew: a control."""
+        ...
+
+
+class LearnerExam(Exam, Protocol):
+    """An exam with a learner of ganaug's own, trained on tensors."""
+
+    @property
+    def cell(self) -> str:
+        """Who learns, in the keys of cells; another name once it does so otherwise."""
+        ...
+
+    def metric(self, settings: Compare, train: LabelledImages) -> str:
+        """What a score is, in words; the higher the better, 0..1."""
+        ...
+
+    def learner(self, settings: Compare) -> str:
+        """Who learns in every arm, in words."""
         ...
 
     def classical(self, settings: Compare, flips: bool) -> list[Arm]:
@@ -137,17 +162,36 @@ class Exam(Protocol):
         """Which samples pass the screening, as JSON that `samples` takes; "shortage" says what could not be had."""
         ...
 
-    def shuffled(self, bank: GeneratorBank) -> GeneratorBank:
-        """The same samples under labels that have been dealt out anew: a control."""
+
+class LentExam(Exam, Protocol):
+    """An exam whose learner is a library's, trained on the user's own images as the user's own trainer is."""
+
+    def items(self, source: Any, what: str) -> Any:
+        """The user's images as a dataset; `what` is "data", "val" or "test"."""
+        ...
+
+    def trainer(self, settings: Compare, device: str) -> tuple[Any, dict[str, Any]]:
+        """Who trains, and what `OwnTrials` says of it."""
         ...
 
 
-_EXAMS: dict[str, Exam] = {"classify": ClassExam(), "segment": MapExam()}
+_LEARNERS: dict[str, LearnerExam] = {"classify": ClassExam(), "segment": MapExam()}
+_LENT: dict[str, LentExam] = {"detect": BoxExam()}
 
 
 def get_exam(task: str) -> Exam:
     """That of a task, as a bank says it."""
-    if task not in _EXAMS:
-        known = ", ".join(_EXAMS)
-        raise BankError(f"no comparison speaks of banks of task {task} yet, and no report; they do of {known}")
-    return _EXAMS[task]
+    exams: dict[str, Exam] = {**_LEARNERS, **_LENT}
+    if task not in exams:
+        raise BankError(f"no comparison speaks of banks of task {task}, only of {', '.join(exams)}; upgrade ganaug")
+    return exams[task]
+
+
+def get_learner_exam(task: str) -> LearnerExam:
+    """That of a task whose learner is ganaug's own."""
+    return _LEARNERS[task]
+
+
+def get_lent_exam(task: str) -> LentExam | None:
+    """That of a task whose learner is a library's; none of others."""
+    return _LENT.get(task)

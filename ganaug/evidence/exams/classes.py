@@ -18,7 +18,7 @@ from ganaug.bank import GeneratorBank
 from ganaug.classifier import check_augment, predict, train_classifier
 from ganaug.data import LabelledImages, choose_classes
 from ganaug.errors import DataError, did_you_mean
-from ganaug.evidence.arms import Arm, classical_arms, synthetic_arms, unequal
+from ganaug.evidence.arms import Arm, Control, classical_arms, synthetic_arms, unequal
 from ganaug.evidence.gallery import Picture, draw_samples
 from ganaug.evidence.material import Stock, repeated, share_of
 from ganaug.evidence.protocol import Outcome
@@ -53,6 +53,7 @@ class ClassExam:
 
     fewest = 1
     cell = "reference classifier 1"
+    controls: tuple[Control, ...] = ("duplicated", "shuffled")
     commands = ("compare", "screen", "measure", "report")
 
     def gallery(

@@ -16,7 +16,7 @@ from ganaug.data import LabelledImages
 from ganaug.data.mask_values import NO_CLASS
 from ganaug.data.masks import MaskedImages
 from ganaug.errors import DataError, RecipeError
-from ganaug.evidence.arms import Arm, classical_arms, synthetic_arms
+from ganaug.evidence.arms import Arm, Control, classical_arms, synthetic_arms
 from ganaug.evidence.gallery import Picture, draw_pairs
 from ganaug.evidence.material import Stock, repeated, share_of
 from ganaug.evidence.protocol import Outcome
@@ -51,6 +51,7 @@ class MapExam:
 
     fewest = 2  # one image tells nothing of how others differ, and two little
     cell = "reference segmenter 1"
+    controls: tuple[Control, ...] = ("duplicated", "shuffled")
     commands = ("compare",)
 
     def gallery(

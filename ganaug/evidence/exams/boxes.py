@@ -1,0 +1,120 @@
+"""The exam of detection: a detector of a library, trained on the user's own images, and its average precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ganaug.bank import GeneratorBank
+from ganaug.data import LabelledImages
+from ganaug.data.box_files import BoxFiles, find_layout, list_boxes
+from ganaug.data.objects import ObjectImages
+from ganaug.errors import BankError, DataError, RecipeError
+from ganaug.evidence.arms import Control
+from ganaug.evidence.gallery import Picture, draw_cut_outs
+from ganaug.recipe import Compare
+from ganaug.tasks import get_task
+
+__all__ = ["BoxExam"]
+
+_MODEL = "yolo11n.yaml"
+
+
+class BoxExam:
+    """Objects in scenes; who learns is a YOLO model of Ultralytics, or the user's own trainer (an `Exam`).
+
+    A score is of all scored images together, the mean over classes of average precision where boxes overlap by half.
+    So what an interval says of other images comes from splits and seeds alone.
+    """
+
+    fewest = 2
+    commands = ("compare",)
+    controls: tuple[Control, ...] = ("duplicated", "pasted")
+
+    def gallery(
+        self, bank: GeneratorBank, columns: int, real: LabelledImages | None
+    ) -> tuple[str, dict[str, list[Picture]]]:
+        """Cut-outs of each class."""
+        told = "Generated objects, as they come, unpicked, on grey; below each how much of every pixel is the object."
+        return told, {name: draw_cut_outs(bank, name, columns) for name in bank.class_names}
+
+    def settings(self, settings: Compare) -> Compare:
+        """Ratios alone, each constant; a model of torchvision or its weights are for classes of images."""
+        if settings.weights is not None:
+            raise RecipeError("compare.weights are a classifier's, and this bank is for detection; leave them out")
+        update = {
+            "schedules": ("constant",), "screened": (False,), "soft": (False,), "augments": ("mosaic",),
+            "balanced": False,
+        }  # fmt: skip
+        return settings.model_copy(update=update)
+
+    def names(self, bank: GeneratorBank, classes: Sequence[str] | None) -> list[str] | None:
+        """None: a scene holds all its classes."""
+        if classes is not None:
+            raise DataError("an image with boxes holds all its classes; leave classes out")
+        return None
+
+    def scored(self, names: Sequence[str]) -> tuple[str, ...]:
+        """All."""
+        return tuple(names)
+
+    def read(
+        self,
+        source: Any,
+        bank: GeneratorBank,
+        names: Sequence[str] | None,
+        *,
+        what: str,
+        on_bad: Literal["stop", "skip"],
+        raw: Any = None,
+    ) -> ObjectImages:
+        """The objects of `source` as the bank has them: size, channels, and no class that it does not know."""
+        recipe = bank.recipe.replace({"data.colour": "grey" if bank.channels == 1 else "rgb"})
+        least = 2 if what == "data" else 1  # to train on, or to score
+        found = get_task(recipe.task).read(source, recipe, raw=raw, on_bad=on_bad, least=least)
+        assert isinstance(found, ObjectImages), "read by this task"
+        return found
+
+    def in_order(self, data: LabelledImages, names: Sequence[str], what: str) -> LabelledImages:
+        """As it is: classes go by their names."""
+        return data
+
+    def items(self, source: Any, what: str) -> BoxFiles:
+        """The user's images and boxes: of a set with parts, the one of that name."""
+        if isinstance(source, BoxFiles):
+            return source
+        if not isinstance(source, (str, Path)):
+            raise DataError(
+                f"{what} is a {type(source).__name__}; a YOLO model is trained from files: give a path, or give "
+                "compare your own trainer"
+            )
+        layout = find_layout(Path(source).expanduser())
+        return list_boxes(source, part=what if layout is not None and what in layout.parts else "train")
+
+    def trainer(self, settings: Compare, device: str) -> tuple[Any, dict[str, Any]]:
+        """Who trains where the user does not, and what is said of it.
+
+        Raises:
+            MissingExtraError: Ultralytics is not installed.
+            RecipeError: it has no such model.
+        """
+        from ganaug.adapters.ultralytics import YoloTraining
+
+        training = YoloTraining(
+            model=settings.model or _MODEL, steps=settings.steps, batch=settings.batch, size=settings.image_size,
+            lr=settings.lr, device=device,
+        )  # fmt: skip
+        training.check()
+        told = f"{training.model} of Ultralytics at {training.size} px, from scratch"
+        return training, {"metric": "mAP50", "learner": told, "augment": "mosaic", "by_steps": True}
+
+    def shuffled(self, bank: GeneratorBank) -> GeneratorBank:
+        """Not a control of detection: see `controls`."""
+        raise BankError("objects under other labels are no control of detection; pasted real objects are")
+
+
+def scenes_of_real(bank: GeneratorBank) -> dict[str, Any]:
+    """What makes `GanAugmented` paste real objects alone."""
+    settings: Mapping[str, Any] = {"real": 1.0}
+    return {"scenes": bank.recipe.scenes.model_copy(update=settings)}

@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+import torch
+from drawn_boxes import MAGENTA, NAMES, square_bank, write_yolo
+
+import ganaug
+from ganaug.data.box_files import list_boxes
+from ganaug.data.objects import read_objects
+from ganaug.errors import DataError, LeakError, RecipeError
+from ganaug.evidence.exams.boxes import BoxExam
+from ganaug.evidence.parts import splits
+from ganaug.recipe import Compare
+
+LOW, HIGH = 0.4, 0.7
+
+
+def pixels_of(item):
+    return np.asarray(item[0]).reshape(-1, 3).astype(int)
+
+
+def learns_magenta(train, score, seed):
+    """Does better where the bank's colour was seen, a little better with each image, and tells of a class."""
+    seen = any((np.abs(pixels_of(train[index]) - MAGENTA).max(1) < 25).any() for index in range(len(train)))
+    assert all(np.abs(pixels_of(item) - MAGENTA).max(1).min() > 25 for item in score)
+    value = (HIGH if seen else LOW) + 0.001 * len(train) + 0.01 * seed
+    return {"score": value, "per_class": {"red": value}}
+
+
+class Lent(BoxExam):
+    def trainer(self, settings, device):
+        return learns_magenta, {"metric": "mAP50", "learner": "a fake", "augment": "mosaic", "by_steps": True}
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory):
+    return write_yolo(tmp_path_factory.mktemp("boxes"), counts=(("train", 9), ("val", 4), ("test", 3)))
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    monkeypatch.setattr("ganaug.evidence.exams._LENT", {"detect": Lent()})
+
+
+def test_what_a_library_trains_is_compared_and_the_bank_keeps_it(fake, boxes):
+    bank = square_bank()
+    found = ganaug.compare(boxes, bank, val=boxes, test=boxes, ratios=[0.5, 1.0], seeds=2)
+    assert found.settings["metric"] == "mAP50"
+    assert found.settings["learner"] == "a fake"
+    assert found.settings["steps"] == 600
+    assert found.images == {"training": 9, "choosing": 4, "scoring": 3}
+    assert found.chosen.ratio == 1.0
+    assert [met.role for met in found.final] == ["real only", "with synthetic", "duplicated", "pasted"]
+    real, mixed, duplicated, pasted = (met.mean for met in found.final)
+    assert mixed - real == pytest.approx(HIGH - LOW + 0.009)
+    assert duplicated == pytest.approx(real + 0.009)
+    assert pasted == pytest.approx(duplicated), "no generated object is in those scenes"
+    assert [change.name for change in found.changes] == list(NAMES)
+    assert found.changes[0].difference == pytest.approx(mixed - real)
+    assert np.isnan(found.changes[1].difference), "the trainer said nothing of it"
+    verdict = found.apply_to(bank).verdict
+    assert verdict.ratio == 1.0
+    mixed_set = ganaug.GanAugmented(list_boxes(boxes), found.apply_to(bank))
+    assert len(mixed_set) == 18
+
+
+def test_a_trainer_of_ones_own(boxes):
+    files = list_boxes(boxes)
+    found = ganaug.compare(
+        learns_magenta, files, square_bank(), val=list_boxes(boxes, part="val"), ratios=[0.5], seeds=2
+    )
+    assert found.settings["learner"] == "your own trainer"
+    assert "steps" not in found.settings
+    assert found.chosen.ratio == 0.5
+    assert found.scored_on == "val"
+
+
+def test_whole_images_are_held_back_and_their_objects_with_them(boxes):
+    data = read_objects(boxes, resolution=32)
+    for part in splits(data, 3, True, 0, fewest=BoxExam.fewest):
+        prints = [set(images.fingerprints) for images in (part.train, part.choose, part.score)]
+        assert sum(map(len, prints)) == len(set.union(*prints)) == len(data.fingerprints)
+        assert len(part.score.fingerprints) >= 2
+        assert int(part.train.sources.max()) < len(part.train.fingerprints)
+        whole = {print_: (data.sources == place).sum().item() for place, print_ in enumerate(data.fingerprints)}
+        for images in (part.train, part.choose, part.score):
+            counts = torch.bincount(images.sources, minlength=len(images.fingerprints)).tolist()
+            assert counts == [whole[print_] for print_ in images.fingerprints]
+
+
+def test_the_same_images_to_train_on_and_to_score_are_refused(fake, boxes):
+    with pytest.raises(LeakError, match="among those that data holds"):
+        ganaug.compare(boxes, square_bank(), val=list_boxes(boxes), ratios=[0.5], seeds=2)
+
+
+def test_what_does_not_go_with_boxes_is_said(fake, boxes):
+    bank = square_bank()
+    with pytest.raises(DataError, match="classes, raw and on_bad do not go with images with boxes"):
+        ganaug.compare(boxes, bank, val=boxes, classes=["red"])
+    with pytest.raises(DataError, match="data is a list; a YOLO model is trained from files: give a path"):
+        ganaug.compare([(1, 2)], bank, val=boxes)
+    with pytest.raises(RecipeError, match=r"compare.weights are a classifier's"):
+        BoxExam().settings(Compare(model="yolo11n.yaml", weights="DEFAULT"))
+
+
+def test_a_report_shows_the_objects(fake, boxes, tmp_path):
+    bank = square_bank()
+    found = ganaug.compare(boxes, bank, val=boxes, ratios=[0.5], seeds=2)
+    found.apply_to(bank).save(tmp_path / "b.ganaug")
+    page = ganaug.report(tmp_path / "b.ganaug").read_text()
+    assert "Generated objects, as they come" in page
+    assert "mAP50" in page
