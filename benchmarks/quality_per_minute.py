@@ -10,6 +10,9 @@ A recipe may carry changes: `classify-32:gan.batch=32:gan.r1=0.1`. For every set
 - `kernel_distance` and `coverage`: in the features of a network trained on the held real images, as many synthetic as
   held, a mean over classes; `of_real` is what the drawn real images have there;
 - `spread` and `sharpness`: of synthetic images by that of real ones, a mean over classes;
+- `nearest`: how far synthetic images are from the nearest training image of their class, mirrored or moved perhaps, by
+  how far held real ones are (medians); `copied`: the share that is nearer than all but 5 % of the held ones are, 0.05
+  where nothing is copied;
 - `mixed` with `--learner`: of a classifier trained on as many synthetic images as real ones beside them.
 
 Held are training images that were not drawn, or `DIR/test` with `--test`: tuning must not see the test part. Minutes
@@ -36,7 +39,7 @@ from ganaug import __version__, load_recipe
 from ganaug.classifier import accuracy, train_classifier
 from ganaug.data import read_images
 from ganaug.fitting import fit
-from ganaug.measures import coverage, kernel_distance, sharpness, spread, train_features
+from ganaug.measures import coverage, kernel_distance, nearest_tolerant, sharpness, spread, train_features
 from ganaug.pictures import save_picture
 from ganaug.recipe import Recipe
 from ganaug.workflow import preview
@@ -81,6 +84,16 @@ class Judged:
             "coverage": sum(coverage(a, b) for a, b in features) / len(features),
         }
 
+    def nearness(self, synthetic: dict[int, torch.Tensor]) -> dict[str, float]:
+        """How near images of each class, NCHW uint8, come to the training images, beside the held ones."""
+        train, held = by_label(self.real), by_label(self.held)
+        ratios, shares = [], []
+        for label, images in synthetic.items():
+            ours, theirs = (nearest_tolerant(some, train[label], flips=self.flip)[1] for some in (images, held[label]))
+            ratios.append(float(ours.median() / theirs.median()))
+            shares.append(float((ours < theirs.quantile(0.05)).float().mean()))
+        return {"nearest": sum(ratios) / len(ratios), "copied": sum(shares) / len(shares)}
+
 
 def measured(judged: Judged, recipe: Recipe, learner: bool, picture: Path | None) -> dict[str, Any]:
     began, spent = time.perf_counter(), time.process_time()
@@ -98,6 +111,7 @@ def measured(judged: Judged, recipe: Recipe, learner: bool, picture: Path | None
         "accuracy": judged.learned(images, labels),
         "of_real": judged.of_real,
         **judged.likeness({label: some[: held[label]] for label, some in synthetic.items()}),
+        **judged.nearness(synthetic),
     }
     for name, measure in (("spread", spread), ("sharpness", sharpness)):
         ratios = class_ratio(measure, synthetic, judged.real)
@@ -163,6 +177,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON of all rows; a chart beside it")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    if given.pictures:
+        given.pictures.mkdir(parents=True, exist_ok=True)
     rows = json.loads(given.out.read_text())["rows"] if given.out.exists() else []
     for folder in given.data:
         for seed in given.seeds:

@@ -207,7 +207,7 @@ def inspect(
         "scores": ", ".join(f"{name} {value:.3f}" for name, value in manifest.scores.items()),
         "made": f"{manifest.created} by {versions}",
         "events": "; ".join(f"{event.part}: {event.told}" for event in manifest.events) or "none",
-        "verdict": manifest.verdict.sentence if manifest.verdict else _no_verdict(manifest),
+        "verdict": manifest.verdict.sentence if manifest.verdict else "none yet; ask with: ganaug compare",
     }
     for name, value in rows.items():
         typer.echo(f"{name:<11}{value}")
@@ -447,12 +447,6 @@ def demo(
     from ganaug.demonstration import demo as show
 
     show(out, exist_ok=exist_ok, say=_say)
-
-
-def _no_verdict(manifest: Manifest) -> str:
-    return (
-        "none, for no comparison speaks of boxes" if manifest.task == "detect" else "none yet; ask with: ganaug compare"
-    )
 
 
 def _generator(manifest: Manifest) -> str:

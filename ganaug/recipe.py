@@ -347,7 +347,9 @@ class Compare(_Section):
     steps: int = Field(600, ge=1, le=1_000_000, description="optimiser steps of every training, the same in all arms")
     batch: int = Field(64, ge=2, le=4096)
     model: str | None = Field(
-        None, description="any classification model of torchvision.models as the learner; null: a small network"
+        None,
+        description="any classification model of torchvision.models as the learner; null: a small network; with boxes "
+        "a model of Ultralytics, yolo11n.yaml by default",
     )
     weights: str | None = Field(
         None,

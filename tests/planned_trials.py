@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ganaug.evidence.arms import control_arms
 from ganaug.evidence.protocol import Outcome
 
 
@@ -18,6 +19,9 @@ class Planned:
 
     def size(self, arm, place):
         return round(100 * arm.share)
+
+    def controls(self, winner):
+        return control_arms(winner)
 
     def run(self, cells, part):
         self.ran += [(arm, place, part) for arm, place in cells]

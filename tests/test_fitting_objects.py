@@ -113,8 +113,7 @@ def test_commands(ganaug_command, bank, coins, tmp_path):
     assert "makes objects with alpha of noise and a class" in ganaug_command("inspect", file).out
     for command in ("measure", "screen"):
         assert "wants a bank of task classify" in ganaug_command(command, file, "--data", coins).complaint
-    assert "no comparison speaks of banks" in ganaug_command("report", file).complaint
-    assert "no comparison speaks of banks" in ganaug_command("compare", file, "--data", coins).complaint
+    assert ganaug_command("report", file).code == 0
     assert "cannot be run as a whole" in ganaug_command("run", "detect-64", "--data", coins).complaint
 
 

@@ -94,11 +94,11 @@ class Comparing:
             self._recipe(), **(told or {}),
         )  # fmt: skip
 
-    def lent(self, exam: LentExam, source: Any, sets: Mapping[str, Any]) -> OwnTrials:
+    def lent(self, exam: LentExam, source: Any, sets: Mapping[str, Any], on_bad: str) -> OwnTrials:
         """The trials of a library's learner on the user's own images."""
         trainer, told = exam.trainer(self.settings, str(self.crew.device))
-        items = {what: exam.items(one, what) for what, one in sets.items()}
-        return self.own(trainer, exam.items(source, "data"), items, told=told)
+        items = {what: exam.items(one, what, on_bad) for what, one in sets.items()}
+        return self.own(trainer, exam.items(source, "data", on_bad), items, told=told)
 
     def _lent(
         self, part: Parts, real: Any, train: LabelledImages, sets: Mapping[str, Any], held: Any, evaluation: Any

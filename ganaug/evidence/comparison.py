@@ -60,7 +60,10 @@ def compare(
 ) -> Comparison:
     """Train with and without synthetic images and say whether they help, and how surely.
 
-    `compare(data, bank)` trains ganaug's reference classifier. `compare(train_and_score, real, bank)` calls your own
+    `compare(data, bank)` trains ganaug's reference classifier or segmenter, or with boxes a YOLO model of Ultralytics,
+    from files: of a set that has parts, `val` and `test` are those of these names.
+
+    `compare(train_and_score, real, bank)` calls your own
     trainer: `train_and_score(train_dataset, score_dataset, seed)` trains from scratch on the one and returns its score
     on the other, a number from 0 to 1 (higher is better), or `{"score": number, "per_class": {name: number}}`. It is
     given subsets of your dataset, `GanAugmented` where there are synthetic images; ratios and controls are compared.
@@ -102,6 +105,7 @@ def compare(
         LeakError: images to score are among those of the bank's fit or of `data`.
         DataError: a class is unknown, or has too few images.
         RecipeError: a setting is out of range.
+        MissingExtraError: with boxes, Ultralytics is not installed.
         TrainingError: a training failed, or the budget is too small for any.
     """
     given = {
@@ -121,8 +125,8 @@ def compare(
         trials: ReferenceTrials | OwnTrials
         lent = get_lent_exam(judged.task)
         if trainer is None and lent is not None:
-            _check_lent(classes, raw, on_bad)
-            trials = comparison.lent(lent, source, sets)
+            _check_lent(classes, raw)
+            trials = comparison.lent(lent, source, sets, on_bad)
         elif trainer is not None:
             trials = comparison.own(trainer, source, sets, evaluation=evaluation, raw=raw, on_bad=on_bad)
         else:
@@ -150,9 +154,9 @@ def _check_form(trainer: Any, source: Any, bank: Any, classes: Any) -> None:
         raise DataError("classes= goes with the reference classifier; give your trainer a dataset of those classes")
 
 
-def _check_lent(classes: Any, raw: Any, on_bad: str) -> None:
-    if classes is not None or raw is not None or on_bad != "stop":
-        raise DataError("classes, raw and on_bad do not go with images with boxes; leave them out, and bad images too")
+def _check_lent(classes: Any, raw: Any) -> None:
+    if classes is not None or raw is not None:
+        raise DataError("classes and raw do not go with images with boxes, which hold all classes; leave them out")
 
 
 def _unlabelled(bank: GeneratorBank, given: Any, on_bad: Any) -> LabelledImages | None:

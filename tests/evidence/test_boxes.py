@@ -46,7 +46,7 @@ def test_what_a_library_trains_is_compared_and_the_bank_keeps_it(fake, boxes):
     found = ganaug.compare(boxes, bank, val=boxes, test=boxes, ratios=[0.5, 1.0], seeds=2)
     assert found.settings["metric"] == "mAP50"
     assert found.settings["learner"] == "a fake"
-    assert found.settings["steps"] == 600
+    assert found.settings["steps"] == 400
     assert found.images == {"training": 9, "choosing": 4, "scoring": 3}
     assert found.chosen.ratio == 1.0
     assert [met.role for met in found.final] == ["real only", "with synthetic", "duplicated", "pasted"]
@@ -94,7 +94,7 @@ def test_the_same_images_to_train_on_and_to_score_are_refused(fake, boxes):
 
 def test_what_does_not_go_with_boxes_is_said(fake, boxes):
     bank = square_bank()
-    with pytest.raises(DataError, match="classes, raw and on_bad do not go with images with boxes"):
+    with pytest.raises(DataError, match="classes and raw do not go with images with boxes"):
         ganaug.compare(boxes, bank, val=boxes, classes=["red"])
     with pytest.raises(DataError, match="data is a list; a YOLO model is trained from files: give a path"):
         ganaug.compare([(1, 2)], bank, val=boxes)

@@ -9,6 +9,8 @@ import torch
 from ganaug.errors import BankError, DataError, LeakError
 from ganaug.screening import Tally, screen
 
+pytestmark = pytest.mark.well_taught
+
 
 def test_what_was_planted_is_found_for_its_reason(found, kinds):
     for index, kept in found.kept.items():

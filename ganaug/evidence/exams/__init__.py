@@ -166,8 +166,8 @@ class LearnerExam(Exam, Protocol):
 class LentExam(Exam, Protocol):
     """An exam whose learner is a library's, trained on the user's own images as the user's own trainer is."""
 
-    def items(self, source: Any, what: str) -> Any:
-        """The user's images as a dataset; `what` is "data", "val" or "test"."""
+    def items(self, source: Any, what: str, on_bad: str) -> Any:
+        """The user's images as a dataset; `what` is "data", "val" or "test", `on_bad` "stop" or "skip"."""
         ...
 
     def trainer(self, settings: Compare, device: str) -> tuple[Any, dict[str, Any]]:

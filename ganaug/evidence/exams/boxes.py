@@ -80,7 +80,7 @@ class BoxExam:
         """As it is: classes go by their names."""
         return data
 
-    def items(self, source: Any, what: str) -> BoxFiles:
+    def items(self, source: Any, what: str, on_bad: str) -> BoxFiles:
         """The user's images and boxes: of a set with parts, the one of that name."""
         if isinstance(source, BoxFiles):
             return source
@@ -90,7 +90,7 @@ class BoxExam:
                 "compare your own trainer"
             )
         layout = find_layout(Path(source).expanduser())
-        return list_boxes(source, part=what if layout is not None and what in layout.parts else "train")
+        return list_boxes(source, on_bad=on_bad, part=what if layout is not None and what in layout.parts else "train")
 
     def trainer(self, settings: Compare, device: str) -> tuple[Any, dict[str, Any]]:
         """Who trains where the user does not, and what is said of it.
