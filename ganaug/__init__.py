@@ -17,7 +17,8 @@ The house, from the floor up; each part imports only from parts above it in this
     gan/           tensors only: networks, losses, augmentation, EMA, the training step, the loop, monitor, checkpoint
     tasks/         what is particular to a kind of label: how items are read, which networks, how samples are labelled
     bank.py        GeneratorBank: sample, save, load; manifest.py, what it says of itself
-    classifier.py  the reference classifier: judge of samples, learner of comparisons; crossfit.py, judging honestly
+    classifier.py  the reference classifier: judge of samples, learner of comparisons; crossfit.py, judging honestly;
+                   segmenter.py, the reference segmenter; showing.py, in which order both are shown images
     guesses.py     which class an unlabelled image is of; basing.py, fits that start from a bank
     fitting.py     dataset + recipe -> bank; planning.py, what is settled before; beside.py, what is learned from beside
                    the labelled images; run_folder.py, what tells how it went

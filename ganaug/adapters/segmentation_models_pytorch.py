@@ -26,6 +26,7 @@ from ganaug.errors import DataError, LeakError, MissingExtraError, RecipeError, 
 from ganaug.gan.device import resolve_device
 from ganaug.gan.seeding import seeded
 from ganaug.ratios import Ratio
+from ganaug.segmenter import overlaps, soft_dice
 
 __all__ = ["SegmenterResult", "train"]
 
@@ -190,7 +191,8 @@ def _epochs(
         total = 0.0
         for images, masks in loader:
             maps = places[masks.long()].to(device)
-            loss = _loss(model(_scaled(images).to(device)), maps)
+            logits = model(_scaled(images).to(device))
+            loss = functional.cross_entropy(logits, maps, ignore_index=_NONE) + soft_dice(logits, maps)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -205,20 +207,8 @@ def _scaled(images: Tensor) -> Tensor:
     return images.as_subclass(Tensor).float().div(127.5).sub(1)
 
 
-def _loss(logits: Tensor, maps: Tensor) -> Tensor:
-    """Cross-entropy, and soft Dice of every class but the first (Milletari et al. 2016, 1606.04797, section 3)."""
-    error = functional.cross_entropy(logits, maps, ignore_index=_NONE)
-    got = logits.softmax(1)[:, 1:] * (maps != _NONE)[:, None]
-    wanted = torch.stack([maps == cls for cls in range(1, logits.shape[1])], 1).to(got)
-    both, sizes = (got * wanted).sum((0, 2, 3)), (got + wanted).sum((0, 2, 3))
-    return error + 1 - ((2 * both + 1) / (sizes + 1)).mean()
-
-
 @torch.no_grad()
 def _dice(model: nn.Module, images: Tensor, maps: Tensor, classes: tuple[str, ...]) -> dict[str, float]:
-    got = torch.cat([model(_scaled(part)).argmax(1) for part in images.split(_CHUNK)])
-    got[maps == _NONE] = _NONE
-    return {
-        name: 2 * float(((got == cls) & (maps == cls)).sum()) / max(1, int((got == cls).sum() + (maps == cls).sum()))
-        for cls, name in enumerate(classes)
-    }
+    seen = torch.cat([model(_scaled(part)).argmax(1) for part in images.split(_CHUNK)])
+    counts = overlaps(seen, maps, torch.zeros(len(maps)), classes=len(classes))[0].tolist()
+    return {name: 2 * both / max(1, ours + true) for name, (both, ours, true) in zip(classes, counts, strict=True)}

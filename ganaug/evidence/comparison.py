@@ -79,7 +79,7 @@ def compare(
         ratios: synthetic images for each real one, to try; the recipe's by default, as are the next five.
         splits: times that a part is held back; 1 with `val` or `test`.
         seeds: trainings of each arm on each split, 2 at least.
-        steps: of the optimiser in every training of the reference classifier.
+        steps: of the optimiser in every training of the reference learner.
         batch: images a step.
         minutes: budget of the whole comparison, refits too, which decides how much of it is done.
         settings: others of the recipe's section `compare`, as `{"schedules": ["constant"]}`.
