@@ -27,16 +27,18 @@ The house, from the floor up; each part imports only from parts above it in this
     screening/     which samples are fit to train on: an out-of-fold judge, far ones, copies, redundant ones
     dataset.py     GanAugmented; choosing.py, what ratio="auto" and screening mean; ratios.py, how many samples of
                    which class in which epoch; matching.py, whose classes are whose; batches.py, a fixed real share
-    adapters/      one file per library, imported only when used
-    evidence/      the paired comparison and its statistics, measures of samples, the report
+    adapters/      one file per library, imported only when used; ultralytics_comparison.py, that library as a learner
+    evidence/      the paired comparison and its statistics, measures of samples, the report; exams/, what is particular
+                   to a kind of label there: who learns, on what, and how that is scored
     exporting.py   real and synthetic images on disk; mask_exporting.py, with masks; boxes_exporting.py, with boxes
     workflow.py    whole jobs: sample, preview, a whole recipe; box_workflow.py, that of images with boxes
     demonstration.py  all of it on real digits
     cli.py         a command parses, calls one function, prints
 
 Words: *real* and *synthetic* samples; a *condition* is what a generator is told (a class, a real image or a
-label map); a *bank* holds the fitted generators; a *pool* is raw generator output on disk; *ratio* is
-synthetic samples per real sample; the *verdict* is the outcome of a comparison, and "none" is an outcome.
+label map); a *scene* is a real image with objects pasted in; a *bank* holds the fitted generators; a *pool* is raw
+generator output on disk; *ratio* is synthetic samples per real sample; the *verdict* is the outcome of a comparison,
+and "none" is an outcome.
 
 `import ganaug` imports neither torch nor any extra: a public name is loaded when it is first used.
 """

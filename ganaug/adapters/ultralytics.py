@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,14 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
-import yaml
 from PIL import Image
-from torch.utils.data import ConcatDataset
 
 from ganaug.bank import GeneratorBank
 from ganaug.data import fingerprint, open_image
 from ganaug.data.box_files import BoxFiles, Objects
-from ganaug.data.box_texts import yolo_rows
 from ganaug.data.box_yolo import YoloLayout
 from ganaug.data.outlines import joined, rings_of
 from ganaug.dataset import GanAugmented
@@ -41,11 +35,9 @@ except ImportError as error:
     raise MissingExtraError("ultralytics", "ultralytics") from error
 
 __all__ = [
-    "HeldTrainer",
     "MixedTrainer",
     "SceneDataset",
     "YoloResult",
-    "YoloTraining",
     "build_model",
     "train",
     "trainer",
@@ -175,96 +167,6 @@ def train(
     return YoloResult(weights, float(scored.map50), float(scored.map), by_class)
 
 
-@dataclass(frozen=True)
-class YoloTraining:
-    """Trains a YOLO model from scratch and scores it: `train_and_score` of a comparison.
-
-    Sets are `Subset`s of `BoxFiles`, several of these one after another, or `GanAugmented` around one. The steps are
-    the same whatever the number of images, to half an epoch; warm-up and the epochs without mosaic are shares of them.
-    """
-
-    model: str
-    """One of Ultralytics for boxes, as yolo11n.yaml."""
-    steps: int
-    """Of the optimiser."""
-    batch: int
-    size: int
-    """Side that images are brought to."""
-    lr: float
-    device: str
-
-    def check(self) -> None:
-        """Raises RecipeError where Ultralytics has no such model for boxes."""
-        if build_model(Train(model=self.model)).task != "detect":
-            raise RecipeError(f"compare.model {self.model} is not for boxes; give one such as yolo11n.yaml")
-
-    def __call__(self, train: Any, score: Any, seed: int) -> dict[str, Any]:
-        """mAP50 in 0..1 of the last epoch's weights on `score`, and average precision of each class there."""
-        real = train.dataset if isinstance(train, GanAugmented) else train
-        with tempfile.TemporaryDirectory() as folder, _quiet():
-            names = next(_placed(real))[0].classes
-            for part, images in (("train", real), ("val", score)):
-                _write_yolo(images, Path(folder) / "images" / part)
-            data = Path(folder) / "data.yaml"
-            told = {"path": folder, "train": "images/train", "val": "images/val", "names": dict(enumerate(names))}
-            data.write_text(yaml.safe_dump(told))
-            kind: Any = DetectionTrainer
-            if isinstance(train, GanAugmented):
-                kind = type("HeldTrainer", (HeldTrainer,), {"held": train, "__module__": __name__})
-            epochs = max(1, round(self.steps * self.batch / len(train)))
-            run: dict[str, Any] = {
-                "imgsz": self.size, "batch": self.batch, "device": self.device, "workers": 0, "plots": False,
-                "verbose": False, "project": folder, "exist_ok": True, "data": str(data),
-                "amp": False,  # whether it works is asked of a model that would be downloaded
-            }  # fmt: skip
-            model = build_model(Train(model=self.model))
-            model.train(
-                trainer=kind, epochs=epochs, optimizer="AdamW", lr0=self.lr, nbs=self.batch, seed=seed, val=False,
-                warmup_epochs=0.1 * epochs, close_mosaic=round(0.15 * epochs), name="run", **run,
-            )  # fmt: skip
-            found = YOLO(Path(folder) / "run" / "weights" / "last.pt").val(name="scored", **run).box
-        by_class = {
-            names[int(number)]: float(one) for number, one in zip(found.ap_class_index, found.ap50, strict=True)
-        }
-        return {"score": float(found.map50), "per_class": by_class}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Ultralytics says nothing but what is wrong: a comparison has many trainings, and a bar of its own."""
-    before = LOGGER.level
-    LOGGER.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        LOGGER.setLevel(before)
-
-
-def _placed(dataset: Any) -> Iterator[tuple[BoxFiles, int]]:
-    """The files that a dataset is of, and the place of each image in them."""
-    if isinstance(dataset, ConcatDataset):
-        for part in dataset.datasets:
-            yield from _placed(part)
-        return
-    files, places = dataset.dataset, dataset.indices
-    if not isinstance(files, BoxFiles):
-        raise DataError(f"the images are of a {type(files).__name__}; a YOLO model is trained from files: give a path")
-    yield from ((files, place) for place in places)
-
-
-def _write_yolo(dataset: Any, folder: Path) -> None:
-    """Images and rows of boxes, by names that sort as the dataset has them."""
-    labels = folder.parents[1] / "labels" / folder.name
-    folder.mkdir(parents=True)
-    labels.mkdir(parents=True)
-    for number, (files, place) in enumerate(_placed(dataset)):
-        said, path = files.objects[place], files.paths[place]
-        (folder / f"{number:06d}{path.suffix}").symlink_to(path.absolute())
-        (labels / f"{number:06d}.txt").write_text(
-            "\n".join(yolo_rows(files.checked(place), said.size, polygons=False)) + "\n"
-        )
-
-
 def build_model(settings: Train) -> YOLO:
     """The untrained model that a recipe names, or one that starts from its weights.
 
@@ -319,19 +221,6 @@ class MixedTrainer:
         """Refuse validation images that the bank was fitted on."""
         if self.mixing.check:
             _refuse_leaks(dataset.im_files, GeneratorBank.load(self.mixing.bank))
-
-
-class HeldTrainer(MixedTrainer, DetectionTrainer):
-    """A trainer of a mixed set that is there already, for one process."""
-
-    held: ClassVar[GanAugmented]
-
-    def mixed(self, dataset: Any) -> GanAugmented:
-        """What it was given."""
-        return self.held
-
-    def check(self, dataset: Any) -> None:
-        """The comparison has seen to it."""
 
 
 def _next_epoch(trainer: Any) -> None:

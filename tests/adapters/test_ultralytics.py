@@ -1,4 +1,3 @@
-import dataclasses
 import functools
 import importlib
 import os
@@ -9,18 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_boxes import MAGENTA, square_bank, write_yolo
-from torch.utils.data import ConcatDataset, Subset
 
 os.environ.update(YOLO_OFFLINE="1", YOLO_AUTOINSTALL="false")
 os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp())
 ultralytics = pytest.importorskip("ultralytics")
 
 from ganaug import measures  # noqa: E402
-from ganaug.adapters.ultralytics import SceneDataset, YoloTraining, trainer  # noqa: E402
-from ganaug.data.box_files import list_boxes  # noqa: E402
+from ganaug.adapters.ultralytics import SceneDataset, trainer  # noqa: E402
 from ganaug.data.fingerprints import fingerprint  # noqa: E402
 from ganaug.data.images import open_image  # noqa: E402
-from ganaug.dataset import GanAugmented  # noqa: E402
 from ganaug.errors import BankError, DataError, LeakError, MissingExtraError, RecipeError  # noqa: E402
 from ganaug.recipe import Scenes, load_recipe  # noqa: E402
 from ganaug.workflow import run  # noqa: E402
@@ -233,26 +229,3 @@ def test_the_recipe_goes_from_a_set_to_a_detector(boxes, place, monkeypatch):
     assert any("on the validation images" in line for line in said)
     with pytest.raises(RecipeError, match="yolo99"):
         run(recipe.replace({"train.model": "yolo99.yaml"}), data=boxes, out=place / "no", device="cpu", say=said.append)
-
-
-@pytest.mark.slow
-def test_a_training_for_comparisons(bank, boxes, place, monkeypatch):
-    training = YoloTraining(model="yolo11n.yaml", steps=4, batch=4, size=64, lr=1e-3, device="cpu")
-    training.check()
-    files, held = list_boxes(boxes), list_boxes(boxes, part="val")
-    train, score = Subset(files, [6, 0, 3, 7]), Subset(held, [1, 0])
-    mixed = GanAugmented(train, bank, ratio=1, scenes=PLAIN, pool_dir=place / "pools")
-    seen = []
-    scene = SceneDataset._scene
-    monkeypatch.setattr(SceneDataset, "_scene", lambda self, index: seen.append(index) or scene(self, index))
-    found = training(mixed, score, 0)
-    assert 0 <= found["score"] <= 1
-    assert set(found["per_class"]) <= set(files.classes)
-    assert set(seen) <= {4, 5, 6, 7}
-    assert seen
-    again = training(ConcatDataset([train, Subset(files, [6, 6])]), score, 0)
-    assert 0 <= again["score"] <= 1
-    with pytest.raises(RecipeError, match="is not for boxes"):
-        dataclasses.replace(training, model="yolo11n-seg.yaml").check()
-    with pytest.raises(DataError, match="the images are of a list; a YOLO model is trained from files"):
-        training(Subset([1, 2], [0]), score, 0)

@@ -99,7 +99,7 @@ class BoxExam:
             MissingExtraError: Ultralytics is not installed.
             RecipeError: it has no such model.
         """
-        from ganaug.adapters.ultralytics import YoloTraining
+        from ganaug.adapters.ultralytics_comparison import YoloTraining
 
         training = YoloTraining(
             model=settings.model or _MODEL, steps=settings.steps, batch=settings.batch, size=settings.image_size,
