@@ -15,7 +15,6 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Adam
 
 from ganaug.gan import losses
 from ganaug.gan.augment import augment, mirror_half
@@ -24,6 +23,7 @@ from ganaug.gan.batches import Batch
 from ganaug.gan.mixed import Others
 from ganaug.gan.networks import Discriminators, Encoder, NetworkShape
 from ganaug.gan.optimising import adam, averaged, cooled, descend, gradient_size, set_rate
+from ganaug.gan.players import Players
 from ganaug.gan.processes import Processes, join_norms
 from ganaug.gan.seeding import SharedGenerator, drawn
 from ganaug.gan.start import Start
@@ -48,7 +48,7 @@ Made = TypeVar("Made", bound=nn.Module)
 
 
 @dataclass
-class Game(ABC, Generic[Made]):
+class Game(Players, ABC, Generic[Made]):
     """The networks of one fit, their optimisers, and the steps that train them; see `Training`.
 
     The algorithm alone: it knows no file, no dataset and no budget but `progress`, the share of the budget spent.
@@ -75,13 +75,13 @@ class Game(ABC, Generic[Made]):
     def __post_init__(self) -> None:
         recipe, device = self.recipe, self.device
         judged = self._judged()
-        self.generator = self._built().to(device).to(memory_format=torch.channels_last)
-        self.discriminator = Discriminators(judged, recipe.networks.discriminators)
+        self.generator: Made = self._built().to(device).to(memory_format=torch.channels_last)
+        self.discriminator: Discriminators = Discriminators(judged, recipe.networks.discriminators)
         self.discriminator.to(device).to(memory_format=torch.channels_last)
-        self.encoder = Encoder(judged).to(device).to(memory_format=torch.channels_last)
+        self.encoder: Encoder = Encoder(judged).to(device).to(memory_format=torch.channels_last)
         if self.start is not None:
             self.start.give(self.generator, self.discriminator, self.encoder)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
+        self.average: Made = copy.deepcopy(self.generator).requires_grad_(False).eval()
         self.generator_optimizer = adam(self.generator, recipe.gan.generator_lr)
         self.discriminator_optimizer = adam(self.discriminator, recipe.gan.discriminator_lr)
         self.encoder_optimizer = adam(self.encoder, recipe.gan.reconstruction_lr)
@@ -90,22 +90,6 @@ class Game(ABC, Generic[Made]):
         if self.processes.size > 1:
             for network in (self.generator, self.encoder):
                 join_norms(network, self.processes)
-
-    @property
-    def networks(self) -> dict[str, nn.Module]:
-        """See `Training`."""
-        return {
-            "generator": self.generator, "discriminator": self.discriminator, "encoder": self.encoder,
-            "average": self.average,
-        }  # fmt: skip
-
-    @property
-    def optimizers(self) -> dict[str, Adam]:
-        """See `Training`."""
-        return {
-            "generator_optimizer": self.generator_optimizer, "discriminator_optimizer": self.discriminator_optimizer,
-            "encoder_optimizer": self.encoder_optimizer,
-        }  # fmt: skip
 
     @property
     def running(self) -> dict[str, Tensor]:

@@ -7,14 +7,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Adam
+from torch import Tensor
 
 from ganaug.gan import losses, semantic
 from ganaug.gan.augment import augment, mirror_half
 from ganaug.gan.average import update_average
 from ganaug.gan.map_batches import MapBatch, MapBatches
 from ganaug.gan.optimising import adam, averaged, cooled, descend, gradient_size, set_rate
+from ganaug.gan.players import Players
 from ganaug.gan.processes import Processes
 from ganaug.gan.seeding import SharedGenerator, drawn
 from ganaug.gan.spade import MapGenerator, MapShape, SegmentingDiscriminator, StyleEncoder, one_hot
@@ -36,7 +36,7 @@ class _Fakes:
 
 
 @dataclass
-class MapTrainer:
+class MapTrainer(Players):
     """The networks of one fit, their optimisers, and the step that trains them (OASIS, 2012.04781)."""
 
     recipe: Recipe
@@ -54,30 +54,16 @@ class MapTrainer:
     """Of augmentation, as in `augment`."""
 
     def __post_init__(self) -> None:
-        self.generator = MapGenerator(self.shape).to(self.device).to(memory_format=torch.channels_last)
-        self.discriminator = SegmentingDiscriminator(self.shape).to(self.device).to(memory_format=torch.channels_last)
-        self.encoder = StyleEncoder(self.shape).to(self.device).to(memory_format=torch.channels_last)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
+        self.generator: MapGenerator = MapGenerator(self.shape).to(self.device).to(memory_format=torch.channels_last)
+        self.discriminator: SegmentingDiscriminator = (
+            SegmentingDiscriminator(self.shape).to(self.device).to(memory_format=torch.channels_last)
+        )
+        self.encoder: StyleEncoder = StyleEncoder(self.shape).to(self.device).to(memory_format=torch.channels_last)
+        self.average: MapGenerator = copy.deepcopy(self.generator).requires_grad_(False).eval()
         self.generator_optimizer = adam(self.generator, self.recipe.gan.generator_lr)
         self.discriminator_optimizer = adam(self.discriminator, self.recipe.gan.discriminator_lr)
         self.encoder_optimizer = adam(self.encoder, self.recipe.gan.generator_lr)
         self.random.processes = self.processes
-
-    @property
-    def networks(self) -> dict[str, nn.Module]:
-        """See `Training`."""
-        return {
-            "generator": self.generator, "discriminator": self.discriminator, "encoder": self.encoder,
-            "average": self.average,
-        }  # fmt: skip
-
-    @property
-    def optimizers(self) -> dict[str, Adam]:
-        """See `Training`."""
-        return {
-            "generator_optimizer": self.generator_optimizer, "discriminator_optimizer": self.discriminator_optimizer,
-            "encoder_optimizer": self.encoder_optimizer,
-        }  # fmt: skip
 
     @property
     def running(self) -> dict[str, Tensor]:
