@@ -16,7 +16,7 @@ The house, from the floor up; each part imports only from parts above it in this
                    box_view.py a user's dataset and the scenes made of it, objects.py crops of single objects
     gan/           tensors only: networks, losses, augmentation, EMA, the training step, the loop, monitor, checkpoint
     tasks/         what is particular to a kind of label: how items are read, which networks, how samples are labelled
-    bank.py        GeneratorBank: sample, save, load; manifest.py, what it says of itself
+    bank.py        GeneratorBank: sample, save, load; bank_file.py, its file; manifest.py, what it says of itself
     classifier.py  the reference classifier: judge of samples, learner of comparisons; crossfit.py, judging honestly;
                    segmenter.py, the reference segmenter; showing.py, in which order both are shown images
     guesses.py     which class an unlabelled image is of; basing.py, fits that start from a bank

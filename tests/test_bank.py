@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
-import ganaug
 from ganaug.bank import GeneratorBank, Verdict, load
 from ganaug.errors import BankError, DeviceError, OutputError
 from ganaug.gan.device import resolve_device
@@ -23,7 +23,7 @@ VERDICT = Verdict(
 
 def rewritten(source: Path, goal: Path, *, drop: str = "", tensors: Any = None, manifest: Any = None) -> Path:
     """A copy of a bank that lies: without a tensor, with other tensors, or with other manifest values."""
-    with ganaug.bank.safetensors.safe_open(source, framework="pt") as opened:
+    with safetensors.safe_open(source, framework="pt") as opened:
         values = json.loads(opened.metadata()["ganaug"])
     kept = {name: tensor for name, tensor in load_file(source).items() if not drop or drop not in name}
     text = manifest if isinstance(manifest, str) else json.dumps({**values, **(manifest or {})})
