@@ -67,7 +67,7 @@ class YoloTraining:
             raise RecipeError(f"compare.model {self.model} is not for boxes; give one such as yolo11n.yaml")
 
     def __call__(self, train: Any, score: Any, seed: int) -> dict[str, Any]:
-        """mAP50 in 0..1 of the last epoch's weights on `score`, and average precision of each class there."""
+        """mAP50 in 0..1 of the last epoch's weights on `score`, average precision of each class there, and mAP50-95."""
         real = train.dataset if isinstance(train, GanAugmented) else train
         with tempfile.TemporaryDirectory() as folder, _quiet():
             names = next(_placed(real))[0].classes
@@ -94,7 +94,7 @@ class YoloTraining:
         by_class = {
             names[int(number)]: float(one) for number, one in zip(found.ap_class_index, found.ap50, strict=True)
         }
-        return {"score": float(found.map50), "per_class": by_class}
+        return {"score": float(found.map50), "per_class": by_class, "also": {"mAP50-95": float(found.map)}}
 
 
 @contextmanager

@@ -259,7 +259,7 @@ def _met(final: Final) -> list[Met]:
     roles: dict[Arm, Any] = {final.baseline: "real only", final.winner: "with synthetic"}
     for arm in final.outcomes:
         roles.setdefault(arm, arm.control)
-    return [Met(arm, roles[arm], final.accuracies(arm)) for arm in final.outcomes]
+    return [Met(arm, roles[arm], final.accuracies(arm), final.also(arm)) for arm in final.outcomes]
 
 
 def _by_class(final: Final, names: Sequence[str]) -> list[ClassChange]:

@@ -63,10 +63,11 @@ def compare(
     `compare(data, bank)` trains ganaug's reference classifier or segmenter, or with boxes a YOLO model of Ultralytics,
     from files: of a set that has parts, `val` and `test` are those of these names.
 
-    `compare(train_and_score, real, bank)` calls your own
-    trainer: `train_and_score(train_dataset, score_dataset, seed)` trains from scratch on the one and returns its score
-    on the other, a number from 0 to 1 (higher is better), or `{"score": number, "per_class": {name: number}}`. It is
-    given subsets of your dataset, `GanAugmented` where there are synthetic images; ratios and controls are compared.
+    `compare(train_and_score, real, bank)` calls your own trainer: `train_and_score(train_dataset, score_dataset, seed)`
+    trains from scratch on the one and returns its score on the other, a number from 0 to 1 (higher is better), or
+    `{"score": number, "per_class": {name: number}, "also": {name: number}}`, where "also" holds further measures, which
+    are told and decide nothing. It is given subsets of your dataset, `GanAugmented` where there are synthetic images;
+    ratios and controls are compared.
 
     Args:
         data: the training images: a path, a dataset as `fit` takes it, or `LabelledImages`; or your trainer.

@@ -122,6 +122,15 @@ class ClassChange(_Told):
     high: Number = None
 
 
+class Further(_Told):
+    """A further measure of an arm, and what the chosen arm gains over it."""
+
+    name: str
+    role: str = ""
+    mean: Number = None
+    difference: Number = None
+
+
 class Compared(_Told):
     """Of `comparison.json`."""
 
@@ -136,6 +145,7 @@ class Compared(_Told):
     chosen: dict[str, Any] = {}
     final: list[Met] = []
     contrasts: list[Contrast] = []
+    also: list[Further] = []
     per_class: list[ClassChange] = []
     harmed: list[str] = []
     notes: list[str] = []

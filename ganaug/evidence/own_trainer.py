@@ -6,8 +6,10 @@ import dataclasses
 import hashlib
 import inspect
 import math
+import re
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,8 +35,14 @@ from ganaug.recipe import Compare, Recipe
 
 __all__ = ["Lent", "OwnTrials", "TrainAndScore", "places_of"]
 
+_NUMBERS = re.compile(r"[0-9.]+")
+"""Two warnings that differ in these alone are one."""
+
 TrainAndScore = Callable[[Dataset[Any], Dataset[Any], int], Any]
-"""Training set, set to score and seed to a score in 0..1, or {"score": ..., "per_class": {name: ...}}."""
+"""Training set, set to score and seed to a score in 0..1, or {"score": ..., "per_class": {name: ...}, "also": {...}}.
+
+"also" holds further measures by name, in 0..1 too. They are told, and decide nothing.
+"""
 
 
 @dataclass(frozen=True)
@@ -105,10 +113,16 @@ class OwnTrials:
         """As the protocol has it."""
         shared = (self.trainer, self.lent, self.parts, self.banks)
         found = self.crew.run([self._job(arm, place, part) for arm, place in cells], shared)
+        for worry in (worry for told in found for worry in told["worries"]):
+            if _NUMBERS.sub("", worry) not in {_NUMBERS.sub("", note) for note in self.notes}:
+                self.notes.append(worry)
         return [
-            Outcome(np.array([told["score"]]), {name: np.array([one]) for name, one in told["per_class"].items()})
+            Outcome(
+                np.array([told["score"]]), {name: np.array([one]) for name, one in told["per_class"].items()},
+                told["also"],
+            )
             for told in found
-        ]
+        ]  # fmt: skip
 
     def size(self, arm: Arm, place: Round) -> int:
         """As the protocol has it."""
@@ -126,7 +140,7 @@ class OwnTrials:
         split, run = place
         images = self.parts[split]
         key = {
-            "what": "own trainer 1", "trainer": _told(self.trainer), "arm": arm.key, "seed": self.seed + run,
+            "what": "own trainer 2", "trainer": _told(self.trainer), "arm": arm.key, "seed": self.seed + run,
             "part": part, "split": split, "held": list(images.held), "data": list(images.train.fingerprints),
             "bank": self.banks[split].fingerprint if arm.ratio and arm.control != "duplicated" else None,
         }  # fmt: skip
@@ -150,9 +164,12 @@ def train_and_score(
     held = lent[split].choose if part == "choose" else lent[split].score
     assert held is not None
     with tempfile.TemporaryDirectory() as folder:
-        train = _dataset(lent[split], parts[split].train, banks[split] if arm.ratio else None, arm, seed, folder)
+        with warnings.catch_warnings(record=True) as warned:  # all arms' are alike: they are told once, as notes
+            warnings.simplefilter("always", UserWarning)
+            train = _dataset(lent[split], parts[split].train, banks[split] if arm.ratio else None, arm, seed, folder)
         told = _checked(trainer(train, Subset(*held), seed), name)
-    return {**told, "seconds": time.perf_counter() - began}
+    worries = [str(one.message) for one in warned if one.category is UserWarning]
+    return {**told, "worries": worries, "seconds": time.perf_counter() - began}
 
 
 def places_of(whole: LabelledImages, part: LabelledImages | None) -> list[int]:
@@ -183,20 +200,29 @@ def _dataset(
 
 
 def _checked(told: Any, name: str) -> dict[str, Any]:
-    """What a trainer returned, as {"score", "per_class"}."""
-    score = told.get("score") if isinstance(told, Mapping) else told
-    by_class = dict(told.get("per_class") or {}) if isinstance(told, Mapping) else {}
-    for what, value in (("a score", score), *((f"a score of class {key!r}", one) for key, one in by_class.items())):
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not 0 <= number <= 1:
-            raise TrainingError(
-                f"{name} returned {what} of {value!r}; wanted a number from 0 to 1, as accuracy is, or "
-                '{"score": number, "per_class": {name: number}}; what was finished before it is kept'
-            )
-    return {"score": float(score), "per_class": {str(key): float(one) for key, one in by_class.items()}}  # type: ignore[arg-type]
+    """What a trainer returned, as {"score", "per_class", "also"}."""
+    said = told if isinstance(told, Mapping) else {"score": told}
+    found: dict[str, Any] = {"score": _share(said.get("score"), "a score", name)}
+    for key, what in (("per_class", "a score of class"), ("also", "a measure")):
+        by_name = said.get(key) or {}
+        if not isinstance(by_name, Mapping):
+            raise TrainingError(f"{name} returned {key} of {by_name!r}; wanted {{name: number}}, or leave it out")
+        found[key] = {str(one): _share(value, f"{what} {one!r}", name) for one, value in by_name.items()}
+    return found
+
+
+def _share(value: Any, what: str, name: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise TrainingError(
+            f"{name} returned {what} of {value!r}; wanted a number from 0 to 1, as accuracy is, or "
+            '{"score": number, "per_class": {name: number}, "also": {name: number}}; what was finished before is kept'
+        )
+    return number
 
 
 def _told(trainer: TrainAndScore) -> str:

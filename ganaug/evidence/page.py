@@ -11,6 +11,7 @@ from typing import Any
 from ganaug.bank import GeneratorBank, Verdict
 from ganaug.evidence.charts import Axis, Curve, Mark, curve, tone
 from ganaug.evidence.findings import Compared, Contrast, Findings, Measured, ScreenedAway, Sides, Trained, Tried
+from ganaug.evidence.result import ROLES
 from ganaug.evidence.wording import capital, figure, interval, lines, p_value, percent, points, said, sentence, words
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "classical_chart",
     "commands",
     "curves",
+    "further_rows",
     "gain_chart",
     "headline",
     "measure_rows",
@@ -179,6 +181,15 @@ def change_chart(comparison: Compared | None) -> Chart | None:
         for found in comparison.per_class
     ]
     return _chart(rows, "points", hold=[0.0])
+
+
+def further_rows(comparison: Compared | None) -> dict[str, dict[str, tuple[str, str]]]:
+    """By what was trained on and by measure, the mean of a further measure and what synthetic images gain over it."""
+    found: dict[str, dict[str, tuple[str, str]]] = {}
+    for one in comparison.also if comparison is not None else []:
+        gain = "" if one.difference is None else points(one.difference)
+        found.setdefault(capital(ROLES.get(one.role, one.role)), {})[one.name] = percent(one.mean), gain
+    return found
 
 
 def tally_rows(screening: ScreenedAway | None) -> list[dict[str, Any]]:

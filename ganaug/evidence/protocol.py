@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -56,6 +56,8 @@ class Outcome:
     """(images,) 1 where it was right, else 0, weighted where every class counts the same; or one score."""
     by_class: Mapping[str, Numbers]
     """The same for each class's own images."""
+    also: Mapping[str, float] = field(default_factory=dict)
+    """Further measures of the same training by name, as a trainer may tell; they decide nothing."""
 
     @property
     def accuracy(self) -> float:
@@ -192,10 +194,16 @@ class Final:
 
     def accuracies(self, arm: Arm) -> tuple[tuple[float, ...], ...]:
         """Those of each seed, for each split."""
-        by_split: dict[int, list[float]] = {}
-        for (split, _), outcome in sorted(self.outcomes[arm].items(), key=lambda pair: pair[0]):
-            by_split.setdefault(split, []).append(outcome.accuracy)
-        return tuple(map(tuple, by_split.values()))
+        return self._by_split(arm, lambda outcome: outcome.accuracy)
+
+    def also(self, arm: Arm) -> dict[str, tuple[tuple[float, ...], ...]]:
+        """The same of every further measure that all trainings of the arm told."""
+
+        def of(name: str) -> tuple[tuple[float, ...], ...]:
+            return self._by_split(arm, lambda outcome: outcome.also[name])
+
+        told = [outcome.also for outcome in self.outcomes[arm].values()]
+        return {name: of(name) for name in told[0] if all(name in others for others in told)}
 
     def mean(self, arm: Arm) -> float:
         """Mean accuracy over splits, and over the seeds of each."""
@@ -203,10 +211,14 @@ class Final:
 
     def class_mean(self, arm: Arm, class_name: str) -> float:
         """The same of one class's images."""
+        found = self._by_split(arm, lambda outcome: float(outcome.by_class[class_name].mean()))
+        return float(np.mean([np.mean(seeds) for seeds in found]))
+
+    def _by_split(self, arm: Arm, of: Callable[[Outcome], float]) -> tuple[tuple[float, ...], ...]:
         by_split: dict[int, list[float]] = {}
-        for (split, _), outcome in self.outcomes[arm].items():
-            by_split.setdefault(split, []).append(float(outcome.by_class[class_name].mean()))
-        return float(np.mean([np.mean(seeds) for seeds in by_split.values()]))
+        for (split, _), outcome in sorted(self.outcomes[arm].items(), key=lambda pair: pair[0]):
+            by_split.setdefault(split, []).append(of(outcome))
+        return tuple(map(tuple, by_split.values()))
 
 
 def meet(trials: Trials, baseline: Arm, winner: Arm) -> Final:

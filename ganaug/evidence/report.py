@@ -114,6 +114,7 @@ def _shown(
         "verdict": bank.verdict,
         "gain": page.gain_chart(bank.verdict, found.comparison),
         "sweep": page.sweep_chart(found.comparison),
+        "further": page.further_rows(found.comparison),
         "classical": page.classical_chart(found.comparison),
         "changes": page.change_chart(found.comparison),
         "band": [pictures[column] for column in range(_COLUMNS) for pictures in galleries.values()][:_BAND],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,9 +16,9 @@ from ganaug.evidence.arms import Arm
 from ganaug.evidence.statistics import Interval
 from ganaug.ratios import MAX_RATIO
 
-__all__ = ["ClassChange", "Comparison", "Contrast", "Met", "Tried"]
+__all__ = ["ROLES", "ClassChange", "Comparison", "Contrast", "Further", "Met", "Tried"]
 
-_ROLES = {
+ROLES = {
     "real only": "real images alone",
     "with synthetic": "real and synthetic",
     "duplicated": "control: real repeated",
@@ -57,11 +58,26 @@ class Met:
     role: Literal["real only", "with synthetic", "duplicated", "shuffled", "pasted"]
     accuracies: tuple[tuple[float, ...], ...]
     """Of each seed, for each split."""
+    also: dict[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
+    """The same of further measures, by name."""
 
     @property
     def mean(self) -> float:
         """Mean over splits, and over the seeds of each."""
-        return sum(sum(seeds) / len(seeds) for seeds in self.accuracies) / len(self.accuracies)
+        return _mean(self.accuracies)
+
+
+@dataclass(frozen=True)
+class Further:
+    """A further measure of an arm, which decides nothing."""
+
+    name: str
+    role: str
+    """The arm's."""
+    mean: float
+    """Over splits, and over the seeds of each."""
+    difference: float | None
+    """The chosen arm's mean less this one; none for itself, and where its trainings do not tell."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +177,19 @@ class Comparison:
         return self.won and self.difference.low > 0
 
     @property
+    def also(self) -> tuple[Further, ...]:
+        """Further measures, each of all arms that tell it."""
+        names = dict.fromkeys(name for met in self.final for name in met.also)
+        ours = {name: _mean(found) for name, found in self.with_synthetic.also.items()}
+        found = []
+        for name, met in itertools.product(names, self.final):
+            if name in met.also:
+                mean = _mean(met.also[name])
+                less = name in ours and met is not self.with_synthetic
+                found.append(Further(name, met.role, mean, ours[name] - mean if less else None))
+        return tuple(found)
+
+    @property
     def verdict(self) -> Verdict:
         """What `ratio="auto"` obeys: the chosen ratio and treatment where they help, else ratio 0."""
         measured = {
@@ -244,7 +273,7 @@ class Comparison:
         for met in self.final:
             gain = gains[met.role]
             told = (_points(gain.mean), _interval(gain)) if isinstance(gain, Contrast) else ("", "")
-            found.append((_ROLES[met.role], _percent(met.mean), *told))
+            found.append((ROLES[met.role], _percent(met.mean), *told))
         return found
 
     def table(self) -> Table:
@@ -261,6 +290,12 @@ class Comparison:
             table.add_column(heading, justify="right")
         for name, accuracy, gain, interval in self.rows():
             table.add_row(Text(name), accuracy, gain, interval)
+        for name, measures in itertools.groupby(self.also, key=lambda one: one.name):
+            table.add_section()
+            table.add_row(Text(f"also {name}"), "", "", "")
+            for one in measures:
+                gain = "" if one.difference is None else _points(one.difference)
+                table.add_row(Text(f"  {ROLES[one.role]}"), _percent(one.mean), gain, "")
         table.add_section()
         for change in self.changes:
             table.add_row(
@@ -270,10 +305,10 @@ class Comparison:
         if tried:
             table.add_section()
             table.add_row("on the images for choosing", "", "", "")
-        for one in tried:
-            rounds = "" if one.dropped_after is None else f"dropped after {one.dropped_after}"
-            gain = "" if one.difference is None else _points(one.difference)
-            table.add_row(Text(f"  {one.arm.name}"), _percent(one.mean), gain, rounds)
+        for arm in tried:
+            rounds = "" if arm.dropped_after is None else f"dropped after {arm.dropped_after}"
+            gain = "" if arm.difference is None else _points(arm.difference)
+            table.add_row(Text(f"  {arm.arm.name}"), _percent(arm.mean), gain, rounds)
         return table
 
     def to_dict(self) -> dict[str, Any]:
@@ -297,9 +332,11 @@ class Comparison:
                     "role": met.role,
                     "accuracies": [list(s) for s in met.accuracies],
                     "mean": met.mean,
+                    "also": {name: [list(seeds) for seeds in found] for name, found in met.also.items()},
                 }
                 for met in self.final
             ],
+            "also": [asdict(one) for one in self.also],
             "contrasts": [asdict(contrast) for contrast in self.contrasts],
             "per_class": [{key: _or_none(value) for key, value in asdict(c).items()} for c in self.changes],
             "harmed": list(self.harmed),
@@ -315,6 +352,11 @@ def _tried(one: Tried, fields: Sequence[str]) -> dict[str, Any]:
     if "ratio" in fields:
         told |= {name: getattr(one, name) for name in ("difference", "p", "p_holm", "dropped_after")}
     return told
+
+
+def _mean(by_split: Sequence[Sequence[float]]) -> float:
+    """Over splits, and over the seeds of each."""
+    return sum(sum(seeds) / len(seeds) for seeds in by_split) / len(by_split)
 
 
 def _percent(share: float) -> str:

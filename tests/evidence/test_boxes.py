@@ -1,7 +1,12 @@
+import io
+import json
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from drawn_boxes import MAGENTA, NAMES, square_bank, write_yolo
+from rich.console import Console
 
 import ganaug
 from ganaug.data.box_files import list_boxes
@@ -10,6 +15,7 @@ from ganaug.errors import DataError, LeakError, RecipeError
 from ganaug.evidence.exams.boxes import BoxExam
 from ganaug.evidence.parts import splits
 from ganaug.recipe import Compare
+from ganaug.run_folder import keep_result
 
 LOW, HIGH = 0.4, 0.7
 
@@ -23,7 +29,7 @@ def learns_magenta(train, score, seed):
     seen = any((np.abs(pixels_of(train[index]) - MAGENTA).max(1) < 25).any() for index in range(len(train)))
     assert all(np.abs(pixels_of(item) - MAGENTA).max(1).min() > 25 for item in score)
     value = (HIGH if seen else LOW) + 0.001 * len(train) + 0.01 * seed
-    return {"score": value, "per_class": {"red": value}}
+    return {"score": value, "per_class": {"red": value}, "also": {"mAP50-95": value / 2}}
 
 
 class Lent(BoxExam):
@@ -36,14 +42,20 @@ def boxes(tmp_path_factory):
     return write_yolo(tmp_path_factory.mktemp("boxes"), counts=(("train", 9), ("val", 4), ("test", 3)))
 
 
-@pytest.fixture
-def fake(monkeypatch):
-    monkeypatch.setattr("ganaug.evidence.exams._LENT", {"detect": Lent()})
+@pytest.fixture(scope="module")
+def fake():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ganaug.evidence.exams._LENT", {"detect": Lent()})
+        yield
 
 
-def test_what_a_library_trains_is_compared_and_the_bank_keeps_it(fake, boxes):
+@pytest.fixture(scope="module")
+def found(fake, boxes):
+    return ganaug.compare(boxes, square_bank(), val=boxes, test=boxes, ratios=[0.5, 1.0], seeds=2)
+
+
+def test_what_a_library_trains_is_compared_and_the_bank_keeps_it(found, boxes):
     bank = square_bank()
-    found = ganaug.compare(boxes, bank, val=boxes, test=boxes, ratios=[0.5, 1.0], seeds=2)
     assert found.settings["metric"] == "mAP50"
     assert found.settings["learner"] == "a fake"
     assert found.settings["steps"] == 400
@@ -102,10 +114,35 @@ def test_what_does_not_go_with_boxes_is_said(fake, boxes):
         BoxExam().settings(Compare(model="yolo11n.yaml", weights="DEFAULT"))
 
 
-def test_a_report_shows_the_objects(fake, boxes, tmp_path):
-    bank = square_bank()
-    found = ganaug.compare(boxes, bank, val=boxes, ratios=[0.5], seeds=2)
-    found.apply_to(bank).save(tmp_path / "b.ganaug")
+def test_a_report_shows_the_objects(found, tmp_path):
+    found.apply_to(square_bank()).save(tmp_path / "b.ganaug")
+    keep_result(tmp_path / "b.ganaug", "comparison.json", found.to_dict())
     page = ganaug.report(tmp_path / "b.ganaug").read_text()
     assert "Generated objects, as they come" in page
     assert "mAP50" in page
+    row = page[page.index(">Control: real objects pasted</th>") :].split("</tr>")[0]
+    assert f"<td>{100 * found.also[3].mean:.1f}\u00a0%" in row
+    assert f"({100 * found.also[3].difference:+.1f})" in row
+
+
+def test_further_measures_are_told_of_every_arm(found):
+    told = json.loads(json.dumps(found.to_dict()))
+    assert [one["role"] for one in told["also"]] == ["real only", "with synthetic", "duplicated", "pasted"]
+    for met, one in zip(told["final"], told["also"], strict=True):
+        assert met["also"] == {"mAP50-95": [[pytest.approx(value / 2) for value in met["accuracies"][0]]]}
+        assert one["name"] == "mAP50-95"
+        assert one["mean"] == pytest.approx(met["mean"] / 2)
+    assert told["also"][0]["difference"] == pytest.approx(found.difference.mean / 2)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(found.table())
+    printed = console.file.getvalue()
+    assert "also mAP50-95" in printed
+    assert f"{50 * found.with_synthetic.mean:.1f} %" in printed
+
+
+def test_what_every_training_is_warned_of_is_said_once(fake, boxes, monkeypatch):
+    monkeypatch.setattr("ganaug.dataset.larger_images", lambda view, bank: f"objects are about {id(view)} px")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = ganaug.compare(boxes, square_bank(), val=boxes, test=boxes, ratios=[0.5], seeds=2)
+    assert len([note for note in found.notes if note.endswith(" px")]) == 1

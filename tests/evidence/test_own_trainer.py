@@ -121,6 +121,25 @@ def test_the_bank_as_it_is_with_a_test_set_and_classes_told(labelled, bank):
     assert found.verdict.augment == "own"
 
 
+def test_further_measures_are_told_of_the_arms_whose_trainings_all_tell_them(labelled, bank):
+    calls = []
+
+    def train_and_score(train, score, seed):
+        calls.append(seed)
+        gain = 0.2 if synthetic_share(train) else 0.0
+        also = {"F1": 0.5 + gain + 0.1 * seed, "kappa": 0.3 + gain}
+        return {"score": 0.5, "also": also if gain or seed else {"F1": 0.5}}
+
+    found = compare(train_and_score, Pictures(labelled(4, 1)), bank, test=Pictures(labelled(4, 2)), ratios=[1], seeds=2)
+    assert [met.also for met in found.final] == [
+        {"F1": ((0.5, 0.6),)}, {"F1": (pytest.approx((0.7, 0.8)),), "kappa": ((0.5, 0.5),)}
+    ]  # fmt: skip
+    told = [(one.name, one.role, one.mean, one.difference) for one in found.also]
+    assert told[0] == ("F1", "real only", pytest.approx(0.55), pytest.approx(0.2))
+    assert told[1:] == [("F1", "with synthetic", pytest.approx(0.75), None), ("kappa", "with synthetic", 0.5, None)]
+    assert not found.helps, "they decide nothing"
+
+
 def test_another_transform_for_scoring(labelled, bank, refits):
     data = labelled(8, 1)
     plain = Pictures(data, transform=lambda image: ("scored", image))
@@ -143,6 +162,9 @@ def test_another_transform_for_scoring(labelled, bank, refits):
         (None, "a score of None"),
         ({"per_class": {}}, "a score of None"),
         ({"score": 0.5, "per_class": {"ant": math.inf}}, "a score of class 'ant' of inf"),
+        ({"score": 0.5, "also": {"F1": 51.2}}, "a measure 'F1' of 51.2; wanted a number from 0 to 1"),
+        ({"score": 0.5, "also": {"F1": None}}, "a measure 'F1' of None"),
+        ({"score": 0.5, "also": 0.4}, r"also of 0.4; wanted \{name: number\}"),
     ],
 )
 def test_a_score_that_is_none_is_one_line(labelled, bank, returned, said):
