@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ganaug.bank_file import read_bank, write_bank
-from ganaug.errors import BankError, RecipeError, did_you_mean
+from ganaug.errors import BankError, RecipeError
 from ganaug.gan.device import resolve_device
 from ganaug.gan.spade import MapGenerator, one_hot
 from ganaug.gan.variation import VariationGenerator
@@ -127,12 +127,7 @@ class GeneratorBank:
 
     def class_index(self, cls: str | int) -> int:
         """Place of a class in `class_names`, by its name or the user's label number."""
-        if isinstance(cls, str) and cls in self.class_names:
-            return self.class_names.index(cls)
-        if isinstance(cls, numbers.Integral) and not isinstance(cls, bool) and int(cls) in self.label_numbers:
-            return self.label_numbers.index(int(cls))
-        known = self.class_names if isinstance(cls, str) else [str(number) for number in self.label_numbers]
-        raise BankError(f"the bank knows no class {cls!r}{did_you_mean(str(cls), known)}")
+        return self.manifest.class_index(cls)
 
     def sample(self, cls: str | int, n: int, *, seed: int = 0, start: int = 0) -> Tensor:
         """Samples `start` to `start + n` of a class: the same request gives the same bytes on a machine.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ganaug.errors import BankError, did_you_mean
 
 __all__ = ["FORMAT", "Happening", "Manifest", "Verdict", "joined_manifests"]
 
@@ -138,6 +141,15 @@ class Manifest(BaseModel):
     def shapes(self) -> list[dict[str, Any]]:
         """The shape of each generator."""
         return [self.shape] * (self.first_classes if self.per_class else 1) + list(self.added)
+
+    def class_index(self, cls: str | int) -> int:
+        """Place of a class in `class_names`, by its name or the user's label number; a BankError where it has none."""
+        if isinstance(cls, str) and cls in self.class_names:
+            return self.class_names.index(cls)
+        if isinstance(cls, numbers.Integral) and not isinstance(cls, bool) and int(cls) in self.label_numbers:
+            return self.label_numbers.index(int(cls))
+        known = self.class_names if isinstance(cls, str) else [str(number) for number in self.label_numbers]
+        raise BankError(f"the bank knows no class {cls!r}{did_you_mean(str(cls), known)}")
 
 
 def joined_manifests(first: Manifest, later: Manifest) -> Manifest:

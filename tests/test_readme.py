@@ -28,8 +28,8 @@ def pets(tmp_path, monkeypatch):
 
 
 def test_the_python_blocks_run(pets):
-    assert len(BLOCKS) == 4
-    wrap, fit, vary, _ = BLOCKS
+    assert len(BLOCKS) == 5
+    wrap, fit, vary, _, swap = BLOCKS
     fitted = {}
     exec(compile(fit, "README.md", "exec"), fitted)
     assert fitted["images"].shape == (16, 3, 16, 16)
@@ -42,6 +42,10 @@ def test_the_python_blocks_run(pets):
     exec(compile(vary, "README.md", "exec"), varied)
     assert varied["varied"].shape == (8, 3, 16, 16)
     assert len(varied["train"]) == 48
+    pytest.importorskip("albumentations")
+    swapped = {}
+    exec(compile(swap, "README.md", "exec"), swapped)
+    assert swapped["shown"].shape == (20, 24, 3)
 
 
 def test_the_block_on_boxes_runs(tmp_path, monkeypatch):

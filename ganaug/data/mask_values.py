@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,16 @@ from torchvision import tv_tensors
 from ganaug.data.class_tables import ClassTable
 from ganaug.errors import DataError
 
-__all__ = ["NO_CLASS", "Map", "map_from_square", "map_to_square", "mask_like", "mask_values", "resize_map"]
+__all__ = [
+    "NO_CLASS",
+    "Map",
+    "map_from_square",
+    "map_to_square",
+    "mask_like",
+    "mask_values",
+    "numbers_of_places",
+    "resize_map",
+]
 
 NO_CLASS = 255  # in label maps as read, whatever number the user's masks have for it
 Map = npt.NDArray[Any]  # (H, W) integers
@@ -64,6 +74,18 @@ def _numbers_of_colours(values: npt.NDArray[Any], table: ClassTable | None) -> M
                 f"holds the colour #{colour:06x}, which is not in the class table; add it, or mend the mask"
             )
     return np.array([known[colour] for colour in present.tolist()])[places].reshape(packed.shape)
+
+
+def numbers_of_places(numbers: Sequence[int], ignore: int | None) -> Map:
+    """The number (256,) int64 that the user's masks have for each place in a bank's label maps.
+
+    Args:
+        numbers: those of the classes, in order.
+        ignore: the number that says no class; without one the first class stands in for it.
+    """
+    found = np.full(NO_CLASS + 1, numbers[0] if numbers and ignore is None else ignore or 0)
+    found[: len(numbers)] = numbers
+    return found
 
 
 def resize_map(values: Map, size: tuple[int, int], box: tuple[float, float, float, float] | None = None) -> Map:

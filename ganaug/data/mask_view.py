@@ -19,7 +19,7 @@ from ganaug.data.images import Pixels, from_square
 from ganaug.data.items import join_item, split_item
 from ganaug.data.joint_view import TRIES, JointView
 from ganaug.data.mask_files import MaskFiles
-from ganaug.data.mask_values import NO_CLASS, Map, map_from_square, mask_like, mask_values
+from ganaug.data.mask_values import Map, map_from_square, mask_like, mask_values, numbers_of_places
 from ganaug.data.samples import Samples
 from ganaug.errors import DataError
 
@@ -56,8 +56,7 @@ class MaskView(JointView):
         tile: int | None = None,
     ) -> None:
         self._tile = tile
-        self._numbers = np.full(NO_CLASS + 1, numbers[0] if numbers and ignore is None else ignore or 0)
-        self._numbers[: len(numbers)] = numbers
+        self._numbers = numbers_of_places(numbers, ignore)
         super().__init__(dataset, raw=raw, transform=transform, label="mask")
         self._table = table or getattr(self._source, "table", None)
         image, mask = self._first_readable()
