@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganaug.output import written_beside
 
-__all__ = ["Panel", "as_picture", "draw_curves", "draw_grid", "map_colours", "save_picture"]
+__all__ = ["Panel", "as_picture", "draw_boxes", "draw_curves", "draw_grid", "map_colours", "save_picture"]
 
 Panel = tuple[str, Mapping[str, Tensor]]
 """A heading, and for each row's name its images NCHW uint8."""
@@ -55,6 +55,28 @@ def draw_grid(panels: Sequence[Panel], *, columns: int = 8, least: int = 64) -> 
                 picture.paste(shown, (left + column * (cell + 2), 34 + row * (cell + 4)))
         left += width + _GAP
     return picture
+
+
+def draw_boxes(
+    picture: Image.Image, boxes: Sequence[Sequence[float]], labels: Sequence[int], classes: Sequence[str], *, side: int
+) -> Image.Image:
+    """The picture with boxes (left, top, right, bottom) and the names of their classes, a colour for each class.
+
+    Its longer side is brought to `side` pixels: a large one is reduced, a small one enlarged by a whole factor.
+    """
+    scale = side / max(picture.size)
+    scale = scale if scale < 1 else float(int(scale))
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    drawn = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST)
+    pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(11)
+    for box, label in zip(boxes, labels, strict=True):
+        colour = _WHEEL[1 + label % (len(_WHEEL) - 1)]
+        left, top, right, bottom = (scale * edge for edge in box)
+        pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=2)
+        name = _shortened(classes[label], font, side // 3)
+        pen.rectangle(pen.textbbox((left, top), name, font), fill=colour)
+        pen.text((left, top), name, _INK, font)
+    return drawn
 
 
 def draw_curves(

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from ganaug.errors import OutputError
-from ganaug.pictures import as_picture, draw_curves, draw_grid, save_picture
+from ganaug.pictures import as_picture, draw_boxes, draw_curves, draw_grid, save_picture
 
 
 def flat(*shades, channels=3, side=32):
@@ -20,6 +20,18 @@ def test_a_grid_shows_every_image_in_its_place():
     assert [int(pixels[first[0] + 5 + 68, first[1] + 5 + 66 * column]) for column in range(2)] == [100, 130]
     assert int(pixels[first[0] + 5, first[1] + 5 + 3 * 66 + 12]) == 200
     assert int(pixels[first[0] + 5 + 68, first[1] + 5 + 3 * 66 + 12]) == 230
+
+
+def test_boxes_are_drawn_where_they_are_in_a_colour_for_each_class():
+    picture = Image.new("L", (40, 20), 128)
+    boxes = [(4, 10, 14, 18), (20, 2, 40, 20), (25, 8, 35, 14)]
+    pixels = np.asarray(draw_boxes(picture, boxes, [1, 0, 1], ("a", "b"), side=170))
+    assert pixels.shape == (80, 160, 3), "by a whole factor"
+    first, second = pixels[71, 16], pixels[79, 80]
+    assert not np.array_equal(first, second)
+    assert np.array_equal(first, pixels[55, 139])
+    assert pixels[66, 40].tolist() == [128] * 3, "nothing lies within"
+    assert np.asarray(draw_boxes(picture, boxes, [1, 0, 1], ("a", "b"), side=10)).shape == (5, 10, 3)
 
 
 def test_a_grid_has_so_many_columns_and_enlarges_by_a_whole_factor_without_smoothing():

@@ -24,7 +24,7 @@ from ganaug.errors import OutputError
 from ganaug.evidence import page, wording
 from ganaug.evidence.exams import get_exam
 from ganaug.evidence.findings import Findings, find
-from ganaug.evidence.gallery import Picture, draw_samples, only_fitted
+from ganaug.evidence.gallery import Gallery, Picture, draw_samples, only_fitted
 from ganaug.output import check_file, make_folder, write_text
 from ganaug.planning import OnBad
 from ganaug.run_folder import check_results
@@ -53,8 +53,8 @@ def report(
 
     Args:
         bank_path: the bank, NAME.ganaug; NAME.run is its run folder.
-        data: the training images, as `fit` takes them: the nearest of them are shown beneath the samples. Only those
-            that the bank was fitted on are looked at.
+        data: the training images, as `fit` takes them: the nearest of them are shown beneath the samples; of images
+            with boxes, given as files, scenes made of them. Only those that the bank was fitted on are looked at.
         out: the page to write, and `out` with .json; by default NAME.run/report.html, which is written anew.
         raw: the images of `data` below its transform, where ganaug cannot find them itself.
         on_bad: an unreadable image: "stop" or "skip".
@@ -75,7 +75,8 @@ def report(
     found = find(bank, path.with_suffix(".run"))
     real = None if data is None else only_fitted(exam.read(data, bank, None, what="data", on_bad=on_bad, raw=raw), bank)
     source = Path(data) if isinstance(data, str | Path) else None
-    shown = _shown(path, bank, found, real, source)
+    gallery = exam.gallery(bank, _COLUMNS, real, data)
+    shown = _shown(path, bank, found, real, source, gallery)
     text = json.dumps(_told(bank, found, shown), indent=2, ensure_ascii=False)
     html = _template().render(shown)
     if out is None:
@@ -99,12 +100,12 @@ def _goal(bank_path: Path, out: str | Path | None, exist_ok: bool) -> tuple[Path
 
 
 def _shown(
-    path: Path, bank: GeneratorBank, found: Findings, real: LabelledImages | None, source: Path | None
+    path: Path, bank: GeneratorBank, found: Findings, real: LabelledImages | None, source: Path | None, gallery: Gallery
 ) -> dict[str, Any]:
     """All that the template shows."""
     exam = get_exam(bank.task)
     commands = {name: told for name, told in page.commands(path, found, source).items() if name in exam.commands}
-    pictured, galleries = exam.gallery(bank, _COLUMNS, real)
+    galleries = gallery.samples
     return {
         "version": __version__,
         "title": path.stem,
@@ -119,7 +120,8 @@ def _shown(
         "changes": page.change_chart(found.comparison),
         "band": [pictures[column] for column in range(_COLUMNS) for pictures in galleries.values()][:_BAND],
         "galleries": galleries,
-        "pictured": pictured,
+        "pictured": gallery.told,
+        "scenes": gallery.scenes,
         "more_classes": max(0, len(bank.class_names) - len(galleries)) if len(galleries) > 1 else 0,
         "metric": bank.verdict.metric if bank.verdict is not None else "score",
         "tallies": page.tally_rows(found.screening),
@@ -182,7 +184,7 @@ def _missing(
         "measure": (
             found.measures, "Not measured yet", "How close the samples are to real images, and whether they are copies."
         ),
-        "report": (real, "Without the training images", "The training image that is nearest to each sample."),
+        "report": (real, "Without the training images", "The samples beside the images they were learned from."),
     }  # fmt: skip
     return [
         {"name": name, "title": title, "what": what, "command": commands[name]}

@@ -1,11 +1,14 @@
+import base64
 import io
 import json
+import re
 import warnings
 
 import numpy as np
 import pytest
 import torch
 from drawn_boxes import MAGENTA, NAMES, square_bank, write_yolo
+from PIL import Image
 from rich.console import Console
 
 import ganaug
@@ -13,7 +16,9 @@ from ganaug.data.box_files import list_boxes
 from ganaug.data.objects import read_objects
 from ganaug.errors import DataError, LeakError, RecipeError
 from ganaug.evidence.exams.boxes import BoxExam
+from ganaug.evidence.gallery import draw_scenes
 from ganaug.evidence.parts import splits
+from ganaug.pictures import _WHEEL
 from ganaug.recipe import Compare
 from ganaug.run_folder import keep_result
 
@@ -123,6 +128,31 @@ def test_a_report_shows_the_objects(found, tmp_path):
     row = page[page.index(">Control: real objects pasted</th>") :].split("</tr>")[0]
     assert f"<td>{100 * found.also[3].mean:.1f}\u00a0%" in row
     assert f"({100 * found.also[3].difference:+.1f})" in row
+
+
+def test_a_report_draws_scenes_of_images_that_the_bank_was_fitted_on(boxes, tmp_path):
+    data = read_objects(boxes, resolution=32)
+    square_bank(train_fingerprints=data.fingerprints[:6]).save(tmp_path / "b.ganaug")
+    page = ganaug.report(tmp_path / "b.ganaug", data=boxes).read_text()
+    scenes = re.findall(r'<img src="data:image/jpeg;base64,([^"]+)" alt="A training image with more objects', page)
+    assert len(scenes) == 4
+    assert "about 50% of those generated" in page
+    assert "Without the training images" not in page
+    shown = [np.asarray(Image.open(io.BytesIO(base64.b64decode(scene)))).astype(int) for scene in scenes]
+    assert {pixels.shape for pixels in shown} == {(384, 480, 3)}, "those of 64 x 80, six times"
+    yellow, blue = ((np.abs(np.stack(shown) - colour).max(-1) < 40).any((1, 2)) for colour in _WHEEL[1:3])
+    assert (yellow | blue).all(), "every scene has a box"
+    assert yellow.any()
+    assert blue.any()
+    without = ganaug.report(tmp_path / "b.ganaug").read_text()
+    assert "data:image/jpeg" not in without
+    assert "Without the training images" in without
+
+
+def test_no_scenes_where_none_of_the_objects_are_of_the_banks_classes(boxes):
+    files, data = list_boxes(boxes), read_objects(boxes, resolution=32)
+    bank = square_bank(train_fingerprints=data.fingerprints, class_names=("owl", "cow"))
+    assert draw_scenes(bank, files, 4) == ()
 
 
 def test_further_measures_are_told_of_every_arm(found):

@@ -20,7 +20,7 @@ from ganaug.evidence.arms import Arm, Control
 from ganaug.evidence.exams.boxes import BoxExam
 from ganaug.evidence.exams.classes import ClassExam
 from ganaug.evidence.exams.maps import MapExam
-from ganaug.evidence.gallery import Picture
+from ganaug.evidence.gallery import Gallery
 from ganaug.evidence.material import Stock
 from ganaug.evidence.protocol import Outcome
 from ganaug.recipe import Compare
@@ -56,10 +56,8 @@ class Exam(Protocol):
         """Those that can tell something of such a bank, of compare, screen, measure and report --data."""
         ...
 
-    def gallery(
-        self, bank: GeneratorBank, columns: int, real: LabelledImages | None
-    ) -> tuple[str, dict[str, list[Picture]]]:
-        """What a report shows of the bank's samples: what there is to see, in words, and pictures by heading."""
+    def gallery(self, bank: GeneratorBank, columns: int, real: LabelledImages | None, source: Any) -> Gallery:
+        """What a report shows of the bank's samples; `source` is what the training images `real` were read from."""
         ...
 
     def settings(self, settings: Compare) -> Compare:

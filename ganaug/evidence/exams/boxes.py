@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,13 +13,14 @@ from ganaug.data.box_files import BoxFiles, find_layout, list_boxes
 from ganaug.data.objects import ObjectImages
 from ganaug.errors import BankError, DataError, RecipeError
 from ganaug.evidence.arms import Control
-from ganaug.evidence.gallery import Picture, draw_cut_outs
+from ganaug.evidence.gallery import Gallery, draw_cut_outs, draw_scenes
 from ganaug.recipe import Compare
 from ganaug.tasks import get_task
 
 __all__ = ["BoxExam"]
 
 _MODEL = "yolo11n.yaml"
+_SCENES = 4  # on a page
 
 
 class BoxExam:
@@ -29,15 +31,23 @@ class BoxExam:
     """
 
     fewest = 2
-    commands = ("compare",)
+    commands = ("compare", "report")
     controls: tuple[Control, ...] = ("duplicated", "pasted")
 
-    def gallery(
-        self, bank: GeneratorBank, columns: int, real: LabelledImages | None
-    ) -> tuple[str, dict[str, list[Picture]]]:
-        """Cut-outs of each class."""
+    def gallery(self, bank: GeneratorBank, columns: int, real: LabelledImages | None, source: Any) -> Gallery:
+        """Cut-outs of each class, and with the files of training images a few scenes."""
         told = "Generated objects, as they come, unpicked, on grey; below each how much of every pixel is the object."
-        return told, {name: draw_cut_outs(bank, name, columns) for name in bank.class_names}
+        samples = {name: draw_cut_outs(bank, name, columns) for name in bank.class_names}
+        if not isinstance(source, (str, Path, BoxFiles)):
+            return Gallery(told, samples)
+        made = 1 - bank.recipe.scenes.real
+        told += (
+            f" Scenes are training images with more objects pasted in, about {made:.0%} of those generated, not real."
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is left out was told when `real` was read
+            files = self.items(source, "data", "skip")
+        return Gallery(told, samples, draw_scenes(bank, files, _SCENES))
 
     def settings(self, settings: Compare) -> Compare:
         """Ratios alone, each constant; a model of torchvision or its weights are for classes of images."""

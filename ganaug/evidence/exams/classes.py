@@ -19,7 +19,7 @@ from ganaug.classifier import check_augment, predict, train_classifier
 from ganaug.data import LabelledImages, choose_classes
 from ganaug.errors import DataError, did_you_mean
 from ganaug.evidence.arms import Arm, Control, classical_arms, synthetic_arms, unequal
-from ganaug.evidence.gallery import Picture, draw_samples
+from ganaug.evidence.gallery import Gallery, draw_samples
 from ganaug.evidence.material import Stock, repeated, share_of
 from ganaug.evidence.protocol import Outcome
 from ganaug.recipe import Compare, Screening
@@ -56,14 +56,11 @@ class ClassExam:
     controls: tuple[Control, ...] = ("duplicated", "shuffled")
     commands = ("compare", "screen", "measure", "report")
 
-    def gallery(
-        self, bank: GeneratorBank, columns: int, real: LabelledImages | None
-    ) -> tuple[str, dict[str, list[Picture]]]:
+    def gallery(self, bank: GeneratorBank, columns: int, real: LabelledImages | None, source: Any) -> Gallery:
         """Samples of each class, with the nearest training image beneath each where those are given."""
         names = bank.class_names[:_MOST_CLASSES]
-        return _WITHOUT if real is None else _BENEATH, {
-            name: draw_samples(bank, name, range(columns), real=real) for name in names
-        }
+        told = _WITHOUT if real is None else _BENEATH
+        return Gallery(told, {name: draw_samples(bank, name, range(columns), real=real) for name in names})
 
     def settings(self, settings: Compare) -> Compare:
         """All go with classes of images."""

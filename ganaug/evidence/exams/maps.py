@@ -17,7 +17,7 @@ from ganaug.data.mask_values import NO_CLASS
 from ganaug.data.masks import MaskedImages
 from ganaug.errors import DataError, RecipeError
 from ganaug.evidence.arms import Arm, Control, classical_arms, synthetic_arms
-from ganaug.evidence.gallery import Picture, draw_pairs
+from ganaug.evidence.gallery import Gallery, draw_pairs
 from ganaug.evidence.material import Stock, repeated, share_of
 from ganaug.evidence.protocol import Outcome
 from ganaug.recipe import Compare
@@ -54,12 +54,10 @@ class MapExam:
     controls: tuple[Control, ...] = ("duplicated", "shuffled")
     commands = ("compare",)
 
-    def gallery(
-        self, bank: GeneratorBank, columns: int, real: LabelledImages | None
-    ) -> tuple[str, dict[str, list[Picture]]]:
+    def gallery(self, bank: GeneratorBank, columns: int, real: LabelledImages | None, source: Any) -> Gallery:
         """Pairs, three rows of them."""
         told = "Above a synthetic image, as it comes, unpicked; below it the label map that it was made of."
-        return told, {"images and their maps": draw_pairs(bank, 3 * columns)}
+        return Gallery(told, {"images and their maps": draw_pairs(bank, 3 * columns)})
 
     def settings(self, settings: Compare) -> Compare:
         """Without what maps do not have: soft labels, classes of images, screening."""
