@@ -23,12 +23,22 @@ pytest_plugins = ["planted"]
 # Where a shell runs the tests in the background, Ctrl-C comes ignored, here and in the processes that are started.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Workers of pytest-xdist share the processor; each with all of its threads would only wait for the others.
+torch.set_num_threads(1)
+
 MakeBank = Callable[..., GeneratorBank]
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganaug.pool._default_directory", lambda: tmp_path_factory.getbasetemp() / "pools")
+
+
+@pytest.fixture(autouse=True)
+def briefly_taught(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network that scores snapshots learns for 40 steps: most fits here are not looked at for how good they are."""
+    if "well_taught" not in request.keywords:
+        monkeypatch.setattr("ganaug.measures.train_features", functools.partial(measures.train_features, steps=40))
 
 
 def untrained_bank(

@@ -12,8 +12,6 @@ from PIL import Image
 from ganaug.bank import GeneratorBank
 from ganaug.gan.step import Trainer
 
-torch.set_num_threads(1)
-
 
 def tree(folder: Path) -> dict[str, str]:
     """What every path below `folder` is."""

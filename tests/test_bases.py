@@ -10,8 +10,6 @@ from ganaug.evidence.comparison import compare
 from ganaug.fitting import fit
 from ganaug.planning import plan_fit
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture
 def images(image_folder):

@@ -3,13 +3,10 @@ import subprocess
 import sys
 
 import pytest
-import torch
 
 import ganaug
 from ganaug.gan.loop import Fit
 from ganaug.progress import Bar
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -11,8 +10,6 @@ import ganaug
 from ganaug import demonstration
 from ganaug.data import read_images
 from ganaug.demonstration import demo, write_digits
-
-torch.set_num_threads(1)
 
 
 def test_the_digits_are_real_and_no_image_is_in_both_parts(tmp_path):

@@ -19,8 +19,6 @@ from ganaug.manifest import Manifest
 from ganaug.recipe import Recipe, Screening
 from ganaug.screening import screen
 
-torch.set_num_threads(1)
-
 
 def bank_of(*names, channels=3):
     shape = NetworkShape(

@@ -14,8 +14,6 @@ from ganaug.gan.loop import Fit
 from ganaug.gan.step import Trainer
 from ganaug.planning import choose_recipe, plan_fit
 
-torch.set_num_threads(1)
-
 
 def quiet(dataset, recipe, **arguments):
     return fit(dataset, recipe=recipe, progress=False, **arguments)

@@ -7,8 +7,6 @@ from ganaug.errors import DataError
 from ganaug.guesses import guess_classes
 from ganaug.recipe import Unlabelled
 
-torch.set_num_threads(1)
-
 NAMES = ("ant", "bee")
 FEW = Unlabelled(judges=2, rounds=1, steps=25, precision=0.9)
 

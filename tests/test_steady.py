@@ -12,8 +12,6 @@ from ganaug import measures
 from ganaug.fitting import fit
 from ganaug.gan.step import Trainer
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture
 def drawn(tmp_path, monkeypatch):

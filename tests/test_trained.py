@@ -9,10 +9,9 @@ from ganaug.fitting import fit
 from ganaug.measures import spread
 from ganaug.tasks import get_task
 
-torch.set_num_threads(1)
-
 
 @pytest.mark.slow
+@pytest.mark.well_taught
 def test_a_fit_learns_digits_from_twenty_of_each(tmp_path):
     train, test = write_digits(tmp_path)
     bank = fit(train, recipe="classify-16", kimg=24, settings={"snapshots.count": 4}, progress=False)

@@ -16,8 +16,6 @@ from ganaug.gan.networks import NetworkShape
 from ganaug.gan.step import Trainer
 from ganaug.planning import plan_fit
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture
 def recipe(tiny_recipe):

@@ -15,8 +15,6 @@ from ganaug.errors import BankError, DataError, LeakError, OutputError
 from ganaug.recipe import load_recipe, recipe_names
 from ganaug.workflow import bank_path, preview, run, sample_to_folder
 
-torch.set_num_threads(1)
-
 
 def pixels_of(path):
     with Image.open(path) as image:

@@ -4,10 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageDraw
-
-torch.set_num_threads(1)
 
 
 def draw(number: int, size=(24, 20), mode="RGB") -> Image.Image:

@@ -6,7 +6,6 @@ import shutil
 from html.parser import HTMLParser
 
 import pytest
-import torch
 from torchvision.datasets import ImageFolder
 
 import ganaug
@@ -15,8 +14,6 @@ from ganaug.errors import BankError, DataError, OutputError
 from ganaug.evidence.gallery import draw_samples, only_fitted
 from ganaug.evidence.report import _in_turn
 from ganaug.manifest import Verdict
-
-torch.set_num_threads(1)
 
 NAMES = ("cat", "dog", "owl")
 NASTY = "<img src=x onerror=alert(1)>&\"'"
