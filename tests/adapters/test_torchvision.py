@@ -23,8 +23,6 @@ from ganaug.gan.networks import Generator, NetworkShape
 from ganaug.manifest import Manifest
 from ganaug.recipe import Recipe, Train
 
-torch.set_num_threads(1)
-
 
 class Tiny(nn.Module):
     """In place of a resnet18."""
