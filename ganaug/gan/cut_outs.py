@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -28,6 +31,7 @@ __all__ = [
 FEATHER = 0.08  # of half an object's sides: from nothing to all of it
 _CORNERED, _ROUND = 6.0, 2.0  # exponents of a superellipse
 _ROUNDISH = 1.25  # median of the longer side by the shorter, below which objects of a class are taken for round
+_AROUND = np.ones((3, 3), dtype=bool)  # neighbours of a pixel, corners too
 _SEEN = 0.5  # alpha from which an object is there
 _FAINT = 0.06  # alpha below which nothing is
 
@@ -122,10 +126,9 @@ def _superellipses(inside: Tensor, exponents: Tensor, side: int) -> Tensor:
 
 def without_holes(alphas: Tensor) -> Tensor:
     """Alphas (N, 1, H, W) in [0, 1] that are 1 wherever they enclose a place."""
-    open_ = (alphas < _SEEN).float()
-    reached = torch.zeros_like(open_)
-    reached[:, :, [0, -1]], reached[:, :, :, [0, -1]] = open_[:, :, [0, -1]], open_[:, :, :, [0, -1]]
-    return torch.where(_spread(reached, open_) < open_, torch.ones_like(alphas), alphas)
+    seen = (alphas >= _SEEN)[:, 0].cpu().numpy()
+    filled = torch.from_numpy(np.stack([ndimage.binary_fill_holes(one, _AROUND) for one in seen]))
+    return torch.where((filled & ~torch.from_numpy(seen)).to(alphas.device)[:, None], torch.ones_like(alphas), alphas)
 
 
 def largest_part(alphas: Tensor) -> Tensor:
@@ -135,22 +138,15 @@ def largest_part(alphas: Tensor) -> Tensor:
     """
     peaks = alphas.amax((2, 3), keepdim=True)
     alphas = torch.where(peaks < _SEEN, alphas / peaks.clamp_min(1e-3), alphas)  # a faint object is one all the same
-    there = (alphas >= _SEEN).float()
-    count, _, height, width = alphas.shape
-    numbers = torch.arange(1, height * width + 1, device=alphas.device, dtype=torch.float32).view(1, 1, height, width)
-    parts = _spread(numbers * there, there)  # each part takes the largest number of its pixels
-    sizes = torch.zeros(count, height * width + 1, device=alphas.device)
-    sizes.scatter_add_(1, parts.flatten(1).long(), there.flatten(1))
-    largest = (parts == sizes.argmax(1).view(-1, 1, 1, 1)).float() * there
-    edge = functional.max_pool2d(largest, 7, stride=1, padding=3) * alphas.clamp_max(_SEEN - 0.01)
-    kept = torch.where(largest > 0, alphas, edge)
+    there = (alphas >= _SEEN)[:, 0].cpu().numpy()
+    largest = torch.from_numpy(np.stack([_largest(one) for one in there])).to(alphas.device)[:, None]
+    edge = functional.max_pool2d(largest.float(), 7, stride=1, padding=3) * alphas.clamp_max(_SEEN - 0.01)
+    kept = torch.where(largest, alphas, edge)
     return torch.where(kept < _FAINT, torch.zeros_like(kept), kept)
 
 
-def _spread(values: Tensor, there: Tensor) -> Tensor:
-    """The largest of `values` (N, 1, H, W) within each connected part of `there`, at all its places."""
-    while True:
-        spread = functional.max_pool2d(values, 3, stride=1, padding=1) * there
-        if torch.equal(spread, values):
-            return values
-        values = spread
+def _largest(there: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """(H, W): the largest connected part."""
+    parts, count = ndimage.label(there, _AROUND)
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
+    return np.asarray(parts == 1 + sizes.argmax()) if count else there
