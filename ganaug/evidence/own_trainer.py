@@ -24,7 +24,7 @@ from ganaug.errors import TrainingError
 from ganaug.evidence import material
 from ganaug.evidence.arms import Arm, control_arms, synthetic_arms
 from ganaug.evidence.cells import Job
-from ganaug.evidence.exams import get_exam
+from ganaug.evidence.exams import get_exam, get_learner_exam
 from ganaug.evidence.exams.boxes import scenes_of_real
 from ganaug.evidence.material import Beside
 from ganaug.evidence.parts import Parts
@@ -194,7 +194,7 @@ def _dataset(
         again = material.repeated(read.strata, counts, seed).tolist()
         return ConcatDataset([subset, Subset(real, [places[index] for index in again])])
     if arm.control == "shuffled":
-        bank = get_exam(bank.task).shuffled(bank)
+        bank = get_learner_exam(bank.task).shuffled(bank)
     scenes = scenes_of_real(bank) if arm.control == "pasted" else {}
     return GanAugmented(subset, bank, ratio=arm.ratio, seed=seed, pool_dir=folder, check=False, **scenes)
 

@@ -89,10 +89,6 @@ class Exam(Protocol):
         """The same with these classes, numbered in this order."""
         ...
 
-    def shuffled(self, bank: GeneratorBank) -> GeneratorBank:
-        """The same samples under labels that have been dealt out anew: a control."""
-        ...
-
 
 class LearnerExam(Exam, Protocol):
     """An exam with a learner of ganaug's own, trained on tensors."""
@@ -158,6 +154,10 @@ class LearnerExam(Exam, Protocol):
         device: str,
     ) -> dict[str, Any]:
         """Which samples pass the screening, as JSON that `samples` takes; "shortage" says what could not be had."""
+        ...
+
+    def shuffled(self, bank: GeneratorBank) -> GeneratorBank:
+        """The same samples under labels that have been dealt out anew: a control."""
         ...
 
 

@@ -11,7 +11,7 @@ from ganaug.bank import GeneratorBank
 from ganaug.data import LabelledImages
 from ganaug.data.box_files import BoxFiles, find_layout, list_boxes
 from ganaug.data.objects import ObjectImages
-from ganaug.errors import BankError, DataError, RecipeError
+from ganaug.errors import DataError, RecipeError
 from ganaug.evidence.arms import Control
 from ganaug.evidence.gallery import Gallery, draw_cut_outs, draw_scenes
 from ganaug.recipe import Compare
@@ -118,10 +118,6 @@ class BoxExam:
         training.check()
         told = f"{training.model} of Ultralytics at {training.size} px, from scratch"
         return training, {"metric": "mAP50", "learner": told, "augment": "mosaic", "by_steps": True}
-
-    def shuffled(self, bank: GeneratorBank) -> GeneratorBank:
-        """Not a control of detection: see `controls`."""
-        raise BankError("objects under other labels are no control of detection; pasted real objects are")
 
 
 def scenes_of_real(bank: GeneratorBank) -> dict[str, Any]:
