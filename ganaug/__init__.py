@@ -6,7 +6,7 @@ r"""ganaug: conditional GANs trained on your own few images, mixed in with one l
 The house, from the floor up; each part imports only from parts above it in this list:
 
     errors.py      GanaugError and its children: what was got, what was wanted, what to do
-    recipe.py      what a recipe may say: typed, validated; YAML in, resolved YAML out
+    recipe.py      what a recipe may say: typed, validated; YAML in, resolved YAML out; recipe_sections.py, its settings
     output.py      where results are written, and never over what the user has
     compositing/   arrays only: new label maps from real ones, objects cut out and recombined, grounds filled in
     measures/      tensors only: features, kernel distance, precision, recall, density, coverage, copies, spread
@@ -33,7 +33,7 @@ The house, from the floor up; each part imports only from parts above it in this
     exporting.py   real and synthetic images on disk; mask_exporting.py, with masks; boxes_exporting.py, with boxes
     workflow.py    whole jobs: sample, preview, a whole recipe; box_workflow.py, that of images with boxes
     demonstration.py  all of it on real digits
-    cli.py         a command parses, calls one function, prints
+    commands/      a command parses, calls one function, prints; cli.py, how they are called and how they fail
 
 Words: *real* and *synthetic* samples; a *condition* is what a generator is told (a class, a real image or a
 label map); a *scene* is a real image with objects pasted in; a *bank* holds the fitted generators; a *pool* is raw

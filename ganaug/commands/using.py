@@ -1,0 +1,104 @@
+"""A bank put to use: export, run, demo."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ganaug.commands.shared import (
+    Bank,
+    Classes,
+    Data,
+    Device,
+    ExistOk,
+    OnBad,
+    OptionalData,
+    app,
+    say,
+    split,
+)
+from ganaug.errors import RecipeError
+
+if TYPE_CHECKING:
+    pass
+
+
+class ExportFormat(str, Enum):
+    """Layout of an export."""
+
+    imagefolder = "imagefolder"
+    masks = "masks"
+    yolo = "yolo"
+    coco = "coco"
+    voc = "voc"
+
+
+@app.command()
+def export(
+    bank: Bank,
+    data: Data = Path("."),
+    out: Annotated[Path | None, typer.Option(help="Folder to write; default: beside the data, NAME-mixed.")] = None,
+    format: Annotated[ExportFormat, typer.Option(help="Layout on disk.")] = ExportFormat.imagefolder,
+    ratio: Annotated[float, typer.Option(help="Synthetic images per real one; any size.")] = 0.5,
+    screening: Annotated[
+        bool, typer.Option("--screening", help="Only synthetic images that are fit to train on.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    on_bad: Annotated[OnBad, typer.Option(help="Boxes or files of theirs that cannot be used: stop, or skip.")] = (
+        OnBad.stop
+    ),
+    exist_ok: ExistOk = False,
+) -> None:
+    """Write real and synthetic images to disk, with a CSV that says which is which."""
+    from ganaug.bank import load
+    from ganaug.boxes_exporting import export_boxes
+    from ganaug.exporting import export as write
+    from ganaug.mask_exporting import export_masks
+
+    source = data.resolve()
+    source = source.parent if source.suffix in {".json", ".yaml", ".yml"} else source
+    goal = out if out is not None else source.with_name(f"{source.stem}-mixed")  # never inside the data
+    if format is ExportFormat.masks:
+        if screening:
+            raise RecipeError("pairs of image and mask cannot be screened; leave --screening out")
+        say(str(export_masks(load(bank), data, goal, ratio=ratio, seed=seed, exist_ok=exist_ok)))
+        return
+    if format is not ExportFormat.imagefolder:
+        if screening:
+            raise RecipeError("scenes with boxes cannot be screened; leave --screening out")
+        written = export_boxes(
+            load(bank), data, goal, format=format.value, ratio=ratio, seed=seed, on_bad=on_bad.value, exist_ok=exist_ok
+        )
+        say(str(written))
+        return
+    written = write(load(bank), data, goal, ratio=ratio, screening=screening, seed=seed, exist_ok=exist_ok)
+    say(str(written))
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped name, or a YAML file.")],
+    data: OptionalData = None,
+    classes: Classes = None,
+    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("ganaug-run"),
+    device: Device = "auto",
+    exist_ok: ExistOk = False,
+) -> None:
+    """Carry out a whole recipe: fit, compare, export, train."""
+    from ganaug.workflow import run as carry_out
+
+    carry_out(recipe, data=data, classes=split(classes), out=out, device=device, exist_ok=exist_ok, say=say)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("ganaug-demo"),
+    exist_ok: ExistOk = False,
+) -> None:
+    """Do all of it on real handwritten digits, in a few minutes."""
+    from ganaug.demonstration import demo as show
+
+    show(out, exist_ok=exist_ok, say=say)
