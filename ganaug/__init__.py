@@ -8,15 +8,18 @@ The house, from the floor up; each part imports only from parts above it in this
     errors.py      GanaugError and its children: what was got, what was wanted, what to do
     recipe.py      what a recipe may say: typed, validated; YAML in, resolved YAML out; recipe_sections.py, its settings
     output.py      where results are written, and never over what the user has
-    compositing/   arrays only: new label maps from real ones, objects cut out and recombined, grounds filled in
+    compositing/   arrays only: new label maps from real ones, objects cut out and recombined, grounds filled in;
+                   tiles.py, images of any size made of overlapping tiles
     measures/      tensors only: features, kernel distance, precision, recall, density, coverage, copies, spread
     data/          real labelled images in: folders, CSV files and any user's dataset read below its transform;
                    images with masks: mask_files.py on disk, mask_view.py a user's dataset, masks.py as read
                    images with boxes: box_files.py on disk, by box_yolo.py, box_voc.py and box_coco.py;
                    box_view.py a user's dataset and the scenes made of it, objects.py crops of single objects
-    gan/           tensors only: networks, losses, augmentation, EMA, the training step, the loop, monitor, checkpoint
+    gan/           tensors only: networks, losses, augmentation, EMA, the training step, the loop, monitor, checkpoint;
+                   picture_networks.py, parts of those that make a picture of a picture
     tasks/         what is particular to a kind of label: how items are read, which networks, how samples are labelled
-    bank.py        GeneratorBank: sample, save, load; bank_file.py, its file; manifest.py, what it says of itself
+    bank.py        GeneratorBank: sample, save, load; bank_file.py, its file; manifest.py, what it says of itself;
+                   bank_pictures.py, what it makes of pictures that it is given
     classifier.py  the reference classifier: judge of samples, learner of comparisons; crossfit.py, judging honestly;
                    segmenter.py, the reference segmenter; showing.py, in which order both are shown images
     guesses.py     which class an unlabelled image is of; basing.py, fits that start from a bank
