@@ -1,23 +1,21 @@
-"""A whole recipe for images with boxes: fit, preview, the set as YOLO files, and a YOLO model trained with scenes."""
+"""A whole recipe for images with boxes: fit, and a detector trained with scenes, of Ultralytics or of torchvision."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
+from ganaug.adapters.detectors import DetectorResult, is_of_ultralytics
+from ganaug.bank import GeneratorBank
 from ganaug.boxes_exporting import export_boxes
 from ganaug.data.box_files import list_boxes
 from ganaug.errors import DataError
 from ganaug.fitting import fit
 from ganaug.output import check_folder, make_folder
-from ganaug.recipe import Recipe
-
-if TYPE_CHECKING:
-    from ganaug.adapters.ultralytics import YoloResult
+from ganaug.recipe import Recipe, Train
 
 __all__ = ["BoxRun", "run_boxes"]
 
@@ -27,8 +25,9 @@ class BoxRun:
     """What the recipe left behind."""
 
     bank: Path
-    exported: Path
-    trained: YoloResult
+    exported: Path | None
+    """The set as YOLO files, where one was written."""
+    trained: DetectorResult
 
 
 def run_boxes(
@@ -41,10 +40,10 @@ def run_boxes(
     exist_ok: bool,
     say: Callable[[str], None],
 ) -> BoxRun:
-    """Fit on the training part, write the set as YOLO files, and train a YOLO model with scenes on top of mosaic.
+    """Fit on the training part, and train the recipe's detector with scenes.
 
-    No comparison is made: the scenes mixed in are as many as `train.ratio` says. Scores are of the validation part,
-    which nothing trains on.
+    For one of Ultralytics, which has mosaic too, the set is written as YOLO files. No comparison is made: the scenes
+    mixed in are as many as `train.ratio` says. Scores are of the validation part, which nothing trains on.
 
     Args:
         recipe: with a `train:` section.
@@ -56,14 +55,13 @@ def run_boxes(
         say: where lines of progress go.
 
     Raises:
-        MissingExtraError: Ultralytics is not installed.
+        MissingExtraError: Ultralytics is not installed, or pycocotools for a detector of torchvision.
         DataError: the set has no validation part.
-        GanaugError: as of `fit`, `export_boxes` and `ganaug.adapters.ultralytics.train`.
+        GanaugError: as of `fit`, `export_boxes` and of `train` of the two adapters.
     """
-    from ganaug.adapters.ultralytics import build_model, train
-
-    assert recipe.train is not None, "looked at before"
-    build_model(recipe.train)  # what is wrong shows before the fit, which is long
+    settings = recipe.train
+    assert settings is not None, "looked at before"
+    _check_model(settings)  # what is wrong shows before the fit, which is long
     check_folder(folder, exist_ok=exist_ok, apart_from=source)
     if "val" not in list_boxes(source).layout.parts:
         raise DataError(f"{source} has no validation part to score a detector on; add one, as val: in data.yaml")
@@ -71,14 +69,60 @@ def run_boxes(
     say("fitting the generators")
     bank = fit(source, classes=classes, recipe=recipe, device=device, run_dir=folder / "bank.run")
     bank.save(folder / "bank.ganaug")
-    written = export_boxes(bank, source, folder / "yolo", ratio=0, exist_ok=exist_ok)
-    say(str(written))
-    say(f"training {recipe.train.model} at ratio {recipe.train.ratio}")
-    trained = train(
-        folder / "yolo" / "data.yaml", folder / "bank.ganaug", recipe.train, folder / "detector", device=device,
-        seed=recipe.seed,
-    )  # fmt: skip
+    if is_of_ultralytics(settings.model):
+        exported, trained = _with_ultralytics(bank, source, folder, recipe, device, exist_ok, say)
+    else:
+        exported, trained = None, _with_torchvision(bank, source, folder, recipe, device, say)
     scores = ", ".join(f"{name} {score:.1%}" for name, score in trained.by_class.items())
     say(f"mAP50 {trained.map50:.1%}, mAP50-95 {trained.map50_95:.1%} ({scores}) on the validation images")
     say(f"the detector is in {trained.weights}")
-    return BoxRun(folder / "bank.ganaug", folder / "yolo", trained)
+    return BoxRun(folder / "bank.ganaug", exported, trained)
+
+
+def _check_model(settings: Train) -> None:
+    if is_of_ultralytics(settings.model):
+        from ganaug.adapters.ultralytics import build_model
+
+        build_model(settings)
+    else:
+        from ganaug.adapters.torchvision_detection import build_detector, check_measure
+
+        check_measure()
+        build_detector(settings.model, settings.weights, 1, settings.image_size)
+
+
+def _with_ultralytics(
+    bank: GeneratorBank,
+    source: Path,
+    folder: Path,
+    recipe: Recipe,
+    device: torch.device,
+    exist_ok: bool,
+    say: Callable[[str], None],
+) -> tuple[Path, DetectorResult]:
+    from ganaug.adapters.ultralytics import train
+
+    assert recipe.train is not None
+    exported = folder / "yolo"
+    say(str(export_boxes(bank, source, exported, ratio=0, exist_ok=exist_ok)))
+    say(f"training {recipe.train.model} at ratio {recipe.train.ratio}")
+    trained = train(
+        exported / "data.yaml", folder / "bank.ganaug", recipe.train, folder / "detector", device=device,
+        seed=recipe.seed,
+    )  # fmt: skip
+    return exported, trained
+
+
+def _with_torchvision(
+    bank: GeneratorBank,
+    source: Path,
+    folder: Path,
+    recipe: Recipe,
+    device: torch.device,
+    say: Callable[[str], None],
+) -> DetectorResult:
+    from ganaug.adapters.torchvision_detection import train
+
+    assert recipe.train is not None
+    say(f"training {recipe.train.model} at ratio {recipe.train.ratio}")
+    return train(source, bank, recipe.train, folder / "detector", device=device, seed=recipe.seed, report=say)

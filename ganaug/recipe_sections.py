@@ -339,7 +339,7 @@ class Compare(Section):
     model: str | None = Field(
         None,
         description="any classification model of torchvision.models as the learner; null: a small network; with boxes "
-        "a model of Ultralytics, yolo11n.yaml by default",
+        "a detector of Ultralytics, yolo11n.yaml by default, or of torchvision.models.detection",
     )
     weights: str | None = Field(
         None,
@@ -348,6 +348,10 @@ class Compare(Section):
     )
     image_size: int = Field(64, ge=16, le=1024, description="side that images are brought to for `model`")
     lr: float = Field(1e-3, gt=0, le=10, description="highest learning rate of `model`")
+    real_equivalent: bool = Field(
+        True,
+        description="where there is a gain, also train on fewer real images, to say how many more would bring as much",
+    )
     minutes: float | None = Field(
         None, gt=0, le=1e5, description="budget of the whole comparison, refits too, that decides how much is tried"
     )
@@ -368,16 +372,17 @@ class Export(Section):
 
 
 class Train(Section):
-    """A torchvision classifier, or with boxes a YOLO model of Ultralytics, trained on the mixed set."""
+    """A torchvision classifier, or with boxes a detector of Ultralytics or torchvision, trained on the mixed set."""
 
     model: str = Field(
         "resnet18",
-        description="any classification model of torchvision.models; with boxes one of Ultralytics, as yolo11n.yaml",
+        description="any classification model of torchvision.models; with boxes one of Ultralytics, as yolo11n.yaml, "
+        "or of torchvision.models.detection",
     )
     weights: str | None = Field(
         None,
-        description="a torchvision weights name such as DEFAULT (a download), or with boxes a .pt file; null: from "
-        "scratch",
+        description="a torchvision weights name such as DEFAULT (a download), of a torchvision detector that of its "
+        "backbone, as IMAGENET1K_V1, or of one of Ultralytics a .pt file; null: from scratch",
     )
     ratio: Union[Literal["auto"], Annotated[float, Field(ge=0, le=40)]] = "auto"
     epochs: int = Field(20, ge=1, le=10_000)

@@ -41,7 +41,7 @@ from ganaug.run_folder import keep_result
 from ganaug.tasks import get_task
 
 if TYPE_CHECKING:
-    from ganaug.adapters.ultralytics import YoloResult
+    from ganaug.adapters.detectors import DetectorResult
 
 __all__ = ["RunResult", "bank_path", "check_bank_path", "preview", "run", "sample_to_folder"]
 
@@ -175,7 +175,7 @@ class RunResult:
     comparison: Comparison | None
     """None of images with boxes."""
     exported: Path | None
-    trained: torchvision_adapter.TrainResult | YoloResult | None
+    trained: torchvision_adapter.TrainResult | DetectorResult | None
 
 
 def run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from ganaug.gan.device import resolve_device
 from ganaug.gan.seeding import seeded
 from ganaug.recipe import Train
 
-__all__ = ["Learner", "TrainResult", "build_model", "feature_network", "train"]
+__all__ = ["Learner", "TrainResult", "build_model", "feature_network", "save_weights", "train"]
 
 Say = Callable[[str], None]
 _HALF = (0.5, 0.5, 0.5)
@@ -55,16 +55,25 @@ class TrainResult:
         Raises:
             OutputError: it cannot be written there.
         """
-        goal = Path(path)
-        beside = goal.with_name(goal.name + ".part")
-        header = {"classes": json.dumps(self.classes), "mean": json.dumps(self.mean), "std": json.dumps(self.std)}
-        state = {name: value.detach().cpu().clone().contiguous() for name, value in self.model.state_dict().items()}
-        try:
-            save_file(state, beside, header)
-            os.replace(beside, goal)
-        except Exception as error:  # the library's own errors are of several kinds
-            beside.unlink(missing_ok=True)
-            raise OutputError(f"{goal} cannot be written ({error}); choose another place") from error
+        save_weights(self.model, path, {"classes": self.classes, "mean": self.mean, "std": self.std})
+
+
+def save_weights(model: nn.Module, path: str | Path, told: Mapping[str, Any]) -> None:
+    """Write a model's weights to a safetensors file, with `told` as JSON in its header, beside its goal first.
+
+    Raises:
+        OutputError: it cannot be written there.
+    """
+    goal = Path(path)
+    beside = goal.with_name(goal.name + ".part")
+    state = {name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}
+    try:
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        save_file(state, beside, {name: json.dumps(value) for name, value in told.items()})
+        os.replace(beside, goal)
+    except Exception as error:  # the library's own errors are of several kinds
+        beside.unlink(missing_ok=True)
+        raise OutputError(f"{goal} cannot be written ({error}); choose another place") from error
 
 
 def train(

@@ -13,13 +13,13 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from ganaug.adapters.detectors import DetectorResult, refuse_leaks
 from ganaug.bank import GeneratorBank
-from ganaug.data import fingerprint, open_image
 from ganaug.data.box_files import BoxFiles, Objects
 from ganaug.data.box_yolo import YoloLayout
 from ganaug.data.outlines import joined, rings_of
 from ganaug.dataset import GanAugmented
-from ganaug.errors import BankError, DataError, LeakError, MissingExtraError, RecipeError
+from ganaug.errors import BankError, DataError, MissingExtraError, RecipeError
 from ganaug.gan.device import resolve_device
 from ganaug.ratios import Ratio
 from ganaug.recipe import Scenes, Train
@@ -37,28 +37,12 @@ except ImportError as error:
 __all__ = [
     "MixedTrainer",
     "SceneDataset",
-    "YoloResult",
     "build_model",
     "train",
     "trainer",
 ]
 
 _TASKS = {"detect": DetectionTrainer, "segment": SegmentationTrainer}
-_MOST_CHECKED = 2000  # validation images whose fingerprints are looked at
-
-
-@dataclass(frozen=True)
-class YoloResult:
-    """A trained detector and how it fared on the validation images, after the last epoch."""
-
-    weights: Path
-    """Its file, which `YOLO(weights)` loads."""
-    map50: float
-    """Mean over the classes of average precision where boxes overlap by half, in 0..1."""
-    map50_95: float
-    """Mean of that over overlaps from 0.5 to 0.95."""
-    by_class: dict[str, float]
-    """Average precision of each class where boxes overlap by half."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +112,7 @@ def train(
     device: str | torch.device = "auto",
     seed: int = 0,
     pool_dir: str | Path | None = None,
-) -> YoloResult:
+) -> DetectorResult:
     """Train a YOLO model on images with boxes, mosaic and all, with the bank's scenes mixed in.
 
     AdamW from `settings.lr`; the last epoch's weights are kept and scored: none is picked by its score.
@@ -164,7 +148,7 @@ def train(
     ).box  # fmt: skip
     names = [model.names[int(number)] for number in scored.ap_class_index]
     by_class = dict(zip(names, map(float, scored.ap50), strict=True))
-    return YoloResult(weights, float(scored.map50), float(scored.map), by_class)
+    return DetectorResult(weights, float(scored.map50), float(scored.map), by_class)
 
 
 def build_model(settings: Train) -> YOLO:
@@ -220,7 +204,7 @@ class MixedTrainer:
     def check(self, dataset: Any) -> None:
         """Refuse validation images that the bank was fitted on."""
         if self.mixing.check:
-            _refuse_leaks(dataset.im_files, GeneratorBank.load(self.mixing.bank))
+            refuse_leaks(dataset.im_files, GeneratorBank.load(self.mixing.bank))
 
 
 def _next_epoch(trainer: Any) -> None:
@@ -356,14 +340,3 @@ def _segments(target: Mapping[str, Any], size: tuple[int, int]) -> list[npt.NDAr
         ring = joined(rings) if rings else np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
         found.append((ring / (size[1], size[0])).astype(np.float32))
     return found
-
-
-def _refuse_leaks(paths: list[str], bank: GeneratorBank) -> None:
-    seen = set(bank.manifest.train_fingerprints)
-    step = max(1, -(-len(paths) // _MOST_CHECKED))
-    shared = sum(fingerprint(open_image(Path(path))) in seen for path in paths[::step]) if seen else 0
-    if shared:
-        raise LeakError(
-            f"the bank was fitted on {shared} of the validation images; fit it on the training images alone "
-            "(check=False trains anyway)"
-        )

@@ -26,6 +26,8 @@ _SPOKEN = {
     "colour": "colour changes",
     "trivial": "TrivialAugmentWide",
     "cutmix": "CutMix",
+    "zoom": "zooming out",
+    "boxcrop": "crops",
     "own": "your own training",
     "mosaic": "mosaic and the rest of YOLO's augmentation",
 }

@@ -155,7 +155,8 @@ class Comparing:
         self.say(f"with synthetic images: {swept.winner.name}")
         final = meet(trials, baseline, swept.winner)
         few = min(trials.parts[0].train.kinds().values()) < 2  # fewer of those cannot be had
-        worth = None if few or keep_until() else worth_in_real(trials, final)
+        skipped = few or keep_until() or not self.settings.real_equivalent
+        worth = None if skipped else worth_in_real(trials, final)
         self.crew.bar.expect(self.crew.bar.done)  # arms that were dropped are not waited for
         return self._told(trials, baselines, swept.tried, swept.won, final, worth)
 

@@ -60,8 +60,8 @@ def compare(
 ) -> Comparison:
     """Train with and without synthetic images and say whether they help, and how surely.
 
-    `compare(data, bank)` trains ganaug's reference classifier or segmenter, or with boxes a YOLO model of Ultralytics,
-    from files: of a set that has parts, `val` and `test` are those of these names.
+    `compare(data, bank)` trains ganaug's reference classifier or segmenter, or with boxes a detector of Ultralytics or
+    torchvision, from files: of a set that has parts, `val` and `test` are those of these names.
 
     `compare(train_and_score, real, bank)` calls your own trainer: `train_and_score(train_dataset, score_dataset, seed)`
     trains from scratch on the one and returns its score on the other, a number from 0 to 1 (higher is better), or
@@ -106,7 +106,7 @@ def compare(
         LeakError: images to score are among those of the bank's fit or of `data`.
         DataError: a class is unknown, or has too few images.
         RecipeError: a setting is out of range.
-        MissingExtraError: with boxes, Ultralytics is not installed.
+        MissingExtraError: with boxes, Ultralytics or pycocotools is not installed.
         TrainingError: a training failed, or the budget is too small for any.
     """
     given = {

@@ -106,8 +106,9 @@ class OwnTrials:
         return synthetic_arms(self.settings, augment)
 
     def controls(self, winner: Arm) -> list[Arm]:
-        """As the protocol has it."""
-        return control_arms(winner, get_exam(self.task).controls)
+        """As the protocol has it; where all arms take as many steps, real images repeated are real images alone."""
+        wanted = get_exam(self.task).controls
+        return control_arms(winner, [one for one in wanted if not (one == "duplicated" and self.by_steps)])
 
     def run(self, cells: Sequence[Cell], part: Part) -> list[Outcome]:
         """As the protocol has it."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from ganaug.adapters.detectors import is_of_ultralytics
 from ganaug.bank import GeneratorBank
 from ganaug.data import LabelledImages
 from ganaug.data.box_files import BoxFiles, find_layout, list_boxes
@@ -24,7 +25,7 @@ _SCENES = 4  # on a page
 
 
 class BoxExam:
-    """Objects in scenes; who learns is a YOLO model of Ultralytics, or the user's own trainer (an `Exam`).
+    """Objects in scenes; who learns is a detector of Ultralytics or torchvision, or the user's own trainer.
 
     A score is of all scored images together, the mean over classes of average precision where boxes overlap by half.
     So what an interval says of other images comes from splits and seeds alone.
@@ -96,7 +97,7 @@ class BoxExam:
             return source
         if not isinstance(source, (str, Path)):
             raise DataError(
-                f"{what} is a {type(source).__name__}; a YOLO model is trained from files: give a path, or give "
+                f"{what} is a {type(source).__name__}; a detector is trained from files: give a path, or give "
                 "compare your own trainer"
             )
         layout = find_layout(Path(source).expanduser())
@@ -106,18 +107,26 @@ class BoxExam:
         """Who trains where the user does not, and what is said of it.
 
         Raises:
-            MissingExtraError: Ultralytics is not installed.
-            RecipeError: it has no such model.
+            MissingExtraError: Ultralytics is not installed, or pycocotools for a model of torchvision.
+            RecipeError: there is no such model.
         """
-        from ganaug.adapters.ultralytics_comparison import YoloTraining
+        model = settings.model or _MODEL
+        given: dict[str, Any] = {
+            "model": model, "steps": settings.steps, "batch": settings.batch, "size": settings.image_size,
+            "lr": settings.lr, "device": device,
+        }  # fmt: skip
+        training: Any
+        if is_of_ultralytics(model):
+            from ganaug.adapters.ultralytics_comparison import YoloTraining
 
-        training = YoloTraining(
-            model=settings.model or _MODEL, steps=settings.steps, batch=settings.batch, size=settings.image_size,
-            lr=settings.lr, device=device,
-        )  # fmt: skip
+            training, library, augment = YoloTraining(**given), "Ultralytics", "mosaic"
+        else:
+            from ganaug.adapters.torchvision_detection import DetectorTraining
+
+            training, library, augment = DetectorTraining(**given), "torchvision", "zoom+boxcrop+flip+colour"
         training.check()
-        told = f"{training.model} of Ultralytics at {training.size} px, from scratch"
-        return training, {"metric": "mAP50", "learner": told, "augment": "mosaic", "by_steps": True}
+        told = f"{model} of {library} at {settings.image_size} px, from scratch"
+        return training, {"metric": "mAP50", "learner": told, "augment": augment, "by_steps": True}
 
 
 def scenes_of_real(bank: GeneratorBank) -> dict[str, Any]:
