@@ -14,9 +14,11 @@ The house, from the floor up; each part imports only from parts above it in this
     data/          real labelled images in: folders, CSV files and any user's dataset read below its transform;
                    images with masks: mask_files.py on disk, mask_view.py a user's dataset, masks.py as read
                    images with boxes: box_files.py on disk, by box_yolo.py, box_voc.py and box_coco.py;
-                   box_view.py a user's dataset and the scenes made of it, objects.py crops of single objects
+                   box_view.py a user's dataset and the scenes made of it, objects.py crops of single objects;
+                   images alone, whatever their labels: pictures.py
     gan/           tensors only: networks, losses, augmentation, EMA, the training step, the loop, monitor, checkpoint;
-                   picture_networks.py, parts of those that make a picture of a picture
+                   picture_networks.py, parts of those that make a picture of a picture; enlarger.py, one of twice
+                   the size, shrinking.py, what that learns from, enlarging_step.py, how
     tasks/         what is particular to a kind of label: how items are read, which networks, how samples are labelled
     bank.py        GeneratorBank: sample, save, load; bank_file.py, its file; manifest.py, what it says of itself;
                    bank_pictures.py, what it makes of pictures that it is given
@@ -30,6 +32,7 @@ The house, from the floor up; each part imports only from parts above it in this
     screening/     which samples are fit to train on: an out-of-fold judge, far ones, copies, redundant ones
     dataset.py     GanAugmented; choosing.py, what ratio="auto" and screening mean; ratios.py, how many samples of
                    which class in which epoch; matching.py, whose classes are whose; batches.py, a fixed real share
+    enlarging.py   a bank whose samples another bank enlarges
     adapters/      one file per library, imported only when used; ultralytics_comparison.py, that library as a learner
     evidence/      the paired comparison and its statistics, measures of samples, the report; exams/, what is particular
                    to a kind of label there: who learns, on what, and how that is scored

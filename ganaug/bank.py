@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ganaug.bank_file import read_bank, write_bank
+from ganaug.bank_pictures import PictureMaking
 from ganaug.errors import BankError, RecipeError
 from ganaug.gan.device import resolve_device
 from ganaug.gan.spade import MapGenerator, one_hot
@@ -30,10 +31,11 @@ _WAYS = {
     "classify": "sample gives its images",
     "segment": "sample_pairs gives its images with their label maps",
     "detect": "sample_objects gives its objects with their alpha",
+    "enlarge": "enlarge makes images of twice the size of those it is given",
 }
 
 
-class GeneratorBank:
+class GeneratorBank(PictureMaking):
     """Fitted generators with their class names, recipe, fingerprints and verdict.
 
     Args:

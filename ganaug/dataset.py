@@ -26,8 +26,17 @@ from ganaug.choosing import (
     varying_own,
 )
 from ganaug.data.items import join_item, split_item
+from ganaug.enlarging import enlarged_to
 from ganaug.errors import RecipeError
-from ganaug.matching import MatchedClass, larger_images, match_classes, strange_images, unmatched_classes, with_size
+from ganaug.matching import (
+    MatchedClass,
+    larger_images,
+    match_classes,
+    strange_images,
+    unmatched_classes,
+    usual_side,
+    with_size,
+)
 from ganaug.pool import SamplePool
 from ganaug.pool_making import Report
 from ganaug.ratios import AnnealedRatio, Ratio, SlotPlan, interleaved
@@ -77,6 +86,8 @@ class GanAugmented(Dataset[Any]):
         transform: what makes the images of `dataset` of those of `raw`; without `raw`, applied to every image. With
             masks or boxes, what makes (image, mask) or (image, target) of such a pair.
         scenes: with a bank for detection, how its objects are pasted into real images; as its recipe says by default.
+        enlarge: a bank that enlarges (recipe enlarge-64), or its file: samples of a bank of classes are enlarged by it
+            before they are kept, where the dataset's images are larger than these, twice or thrice where need be.
         pool_dir: folder to keep raw samples in; the user's cache by default.
         pool_factor: epochs until a slot sees a sample again, at the cost of that many samples a slot on disk.
         check: look at up to 2000 images' fingerprints: is this the data that the bank was fitted on, and no other?
@@ -85,7 +96,7 @@ class GanAugmented(Dataset[Any]):
     Raises:
         LeakError: the dataset has images that the bank's fit held back for an honest score (not with check=False).
         DataError: the dataset cannot be read below its transform, or shares no class with the bank.
-        BankError: mode is "variation" and the bank varies no images.
+        BankError: mode is "variation" and the bank varies no images, or one of the banks is not for what it is given.
         RecipeError: a ratio or another setting is out of range.
         OutputError: the pool cannot be written.
     """
@@ -105,6 +116,7 @@ class GanAugmented(Dataset[Any]):
         raw: Any = None,
         transform: Callable[[Any], Any] | None = None,
         scenes: Scenes | None = None,
+        enlarge: GeneratorBank | str | Path | None = None,
         pool_dir: str | Path | None = None,
         pool_factor: int = 4,
         check: bool = True,
@@ -128,6 +140,7 @@ class GanAugmented(Dataset[Any]):
         self._view = get_task(bank.task).view(dataset, recipe, bank.label_numbers, raw=raw, transform=transform)
         labels = np.asarray(self._view.labels(), dtype=np.int64)
         self._real_length = len(labels)
+        source = bank if enlarge is None else enlarged_to(bank, enlarge, usual_side(self._view))
         self._matched = match_classes(self._view, labels, bank)
         length = None if epochs is None else _whole(epochs, "epochs", 1, 2**31)
         auto = isinstance(ratio, str)
@@ -142,7 +155,7 @@ class GanAugmented(Dataset[Any]):
             worries.append(strange_images(self._view, self._matched, bank))
         if self._slots.any():
             worries.append(unmatched_classes(self._view, labels, self._matched, bank))
-            worries.append(larger_images(self._view, bank))
+            worries.append(larger_images(self._view, source))
             worries.append(hard_labels(bank, auto, soft_labels))
         self._names = _names_by_number(self._view.class_names, self._matched)
         self._soft_classes = max(len(self._names), max(self._targets) + 1) if soft_labels else None
@@ -161,7 +174,7 @@ class GanAugmented(Dataset[Any]):
                 seed=self._seed, directory=pool_dir, check=check,
             )  # fmt: skip
             worries.append(chosen.shortage)
-            self._fill(bank, counts, chosen, pool_dir, report)
+            self._fill(source, counts, chosen, pool_dir, report)
         for worry in filter(None, worries):
             warnings.warn(worry, stacklevel=2)
 

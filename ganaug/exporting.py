@@ -20,9 +20,11 @@ from PIL import Image
 from torch import Tensor
 
 from ganaug.bank import GeneratorBank
-from ganaug.data import safe_stem
+from ganaug.data import DatasetView, safe_stem
 from ganaug.data.folders import ImageFiles, list_images
+from ganaug.enlarging import enlarged_to
 from ganaug.errors import DataError, OutputError, RecipeError
+from ganaug.matching import usual_side
 from ganaug.ratios import share_out
 from ganaug.recipe import Screening
 from ganaug.screening import screen
@@ -73,6 +75,7 @@ def export(
     classes: Sequence[str] | None = None,
     seed: int = 0,
     screening: Screening | bool = False,
+    enlarge: GeneratorBank | str | Path | None = None,
     device: str | torch.device = "auto",
     link: Link = "auto",
     exist_ok: bool = False,
@@ -82,7 +85,7 @@ def export(
     Class folders keep their names, and those of a CSV file get safe ones. Where `data` has a `train` folder, so has
     `out`, and validation and test folders are brought along as they are, without a synthetic image. The list has the
     columns path, label and source ("real" or "synthetic"), of the training images only. Synthetic images have the
-    bank's resolution.
+    bank's resolution, or with `enlarge` the first of its doubles that real images do not exceed, 8 times at the most.
 
     Args:
         bank: where synthetic images come from.
@@ -93,6 +96,7 @@ def export(
         seed: of the samples.
         screening: write only samples that are fit to train on: True for the recipe's settings or the defaults, or
             settings of your own. A class of which too few are gets fewer, and the summary says so.
+        enlarge: a bank that enlarges, or its file: synthetic images are enlarged by it, as `GanAugmented` has it.
         device: where the screening's judge is trained.
         link: how real images get there.
         exist_ok: write into `out` though it holds something; files of the same names are replaced, and synthetic
@@ -110,6 +114,7 @@ def export(
     if link not in {"auto", "copy", "hard", "sym"}:
         raise RecipeError(f"link is {link!r}; choose from: auto, copy, hard, sym")
     files = list_images(data, classes=classes)
+    source = bank if enlarge is None else enlarged_to(bank, enlarge, usual_side(DatasetView(files)))
     present = [files.classes[number] for number in sorted(set(files.targets))]
     unknown = tuple(name for name in present if name not in bank.class_names)
     if len(unknown) == len(present):
@@ -126,7 +131,7 @@ def export(
             settings = screening if isinstance(screening, Screening) else None
             screened = screen(bank, files, counts, settings=settings, seed=seed, device=device)
             chosen = {screened.names[index]: kept for index, kept in screened.kept.items()}
-        synthetic = _draw(bank, real, chosen, seed, writer)
+        synthetic = _draw(source, real, chosen, seed, writer)
         apart = bring_along(files.root.parent, writer) if part else {}
         writer.write_list()
     short = {name: (counts[name], len(kept)) for name, kept in chosen.items() if len(kept) < counts[name]}

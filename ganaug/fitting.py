@@ -36,7 +36,8 @@ __all__ = ["fit", "fit_plan"]
 
 _SHOWN = 8  # images of a class in a grid
 _SCORES = (
-    "score", "coverage", "kernel_distance", "spread_ratio", "sharpness_ratio", "noise_ratio", "source_ratio"
+    "score", "coverage", "kernel_distance", "spread_ratio", "sharpness_ratio", "noise_ratio", "source_ratio",
+    "detail_ratio", "error_ratio",
 )  # fmt: skip
 _COMPARED, _LEAST_COMPARED = 6000, 100  # real images that a snapshot is compared with: in all, and of each class
 
@@ -142,12 +143,12 @@ def _fit_here(
         parts = _parts(plan, others)
         with enough_memory(plan.recipe), Bar(plan.recipe.kimg or 0, shown=progress and processes.first) as bar:
             judge = None
-            if processes.first:
+            if processes.first and not get_task(plan.recipe.task).of_pictures:
                 judge = measures.train_features(
                     plan.data.images, plan.data.labels, seed=plan.recipe.seed, half=half_pays(torch.device("cpu"))
                 )
             for part in parts:
-                examiner = _Examiner(plan, part, judge) if judge is not None else None
+                examiner = _Examiner(plan, part, judge) if processes.first else None
                 fits.append(_fit_part(plan, part, len(parts), examiner, bar))
     finally:
         if run is not None:
@@ -213,7 +214,8 @@ class _Examiner:
 
     plan: Plan
     part: _Part
-    judge: measures.FeatureNetwork
+    judge: measures.FeatureNetwork | None
+    """None where the task scores by itself."""
     labels: Tensor = field(init=False)
     noise: Tensor = field(init=False)
     asked: Tensor | None = field(init=False)
@@ -227,11 +229,16 @@ class _Examiner:
         self.asked = self.labels + (self.part.index if self.plan.recipe.per_class else 0) if groups > 1 else None
         rows = _compared(self.part.labels, len(self.part.classes))
         self.images, self.image_labels = self.part.images[rows], self.part.labels[rows]
-        self.real_features = self.judge.features(self.images)
+        self.real_features = self.judge.features(self.images) if self.judge is not None else None
         self._measured: dict[str, list[float]] = {}
 
     def score(self, generator: nn.Module) -> tuple[float, dict[str, float]]:
         """One number to choose a snapshot by, and what is worth logging."""
+        own = get_task(self.plan.recipe.task).score(generator, self.images, self.plan.recipe)
+        if own is not None:
+            return own
+        assert self.judge is not None, "made where the task does not score by itself"
+        assert self.real_features is not None
         synthetic = _images(generator, self.noise, self.labels)
         features = self.judge.features(synthetic)
         found = measures.fidelity(self.real_features, self.image_labels, features, self.labels)

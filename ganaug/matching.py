@@ -16,7 +16,15 @@ from ganaug.data.class_names import same_classes
 from ganaug.data.mask_view import MaskView
 from ganaug.errors import DataError, LeakError
 
-__all__ = ["MatchedClass", "larger_images", "match_classes", "strange_images", "unmatched_classes", "with_size"]
+__all__ = [
+    "MatchedClass",
+    "larger_images",
+    "match_classes",
+    "strange_images",
+    "unmatched_classes",
+    "usual_side",
+    "with_size",
+]
 
 View = Union[DatasetView, MaskView, BoxView]
 MOST_CHECKED = 2000  # images whose fingerprints are looked at
@@ -125,16 +133,20 @@ def strange_images(view: View, matched: list[MatchedClass], bank: GeneratorBank)
 
 def larger_images(view: View, bank: GeneratorBank) -> str | None:
     """A warning where real images are much larger than the bank's."""
-    shorter = sorted(min(view.image_size(index)) for index in with_size(view, _evenly(len(view), MOST_SIZES)))
-    if not shorter:
+    side = usual_side(view)
+    if side <= MUCH_LARGER * bank.resolution:
         return None
-    median = shorter[len(shorter) // 2]
-    if median <= MUCH_LARGER * bank.resolution:
-        return None
+    way = "enlarge them by a bank of recipe enlarge-64 (enlarge=), " if bank.task == "classify" else ""
     return (
-        f"real {view.what} are about {median} px and the bank's {bank.resolution} px: synthetic {view.what} are "
-        "enlarged to their size and will look soft; fit at a higher resolution, or shrink the real images first"
+        f"real {view.what} are about {side} px and the bank's {bank.resolution} px: synthetic {view.what} are "
+        f"enlarged to their size and will look soft; {way}fit at a higher resolution, or shrink the real images first"
     )
+
+
+def usual_side(view: View) -> int:
+    """The median of the shorter sides of up to 64 real images, evenly spaced; 0 where none can be read."""
+    shorter = sorted(min(view.image_size(index)) for index in with_size(view, _evenly(len(view), MOST_SIZES)))
+    return shorter[len(shorter) // 2] if shorter else 0
 
 
 def with_size(view: View, indices: Iterable[int]) -> list[int]:

@@ -252,20 +252,23 @@ def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def _read(dataset: Any, recipe: Recipe, classes: Sequence[str] | None, raw: Any, on_bad: OnBad) -> LabelledImages:
+    task = get_task(recipe.task)
     if isinstance(dataset, LabelledImages):
         data, side = dataset, dataset.images.shape[-1]
+        if task.of_pictures:
+            data = task.read(dataset, recipe, classes=classes)
         if side != recipe.resolution:
             raise DataError(f"images are {side} px and the recipe is for {recipe.resolution}; read them at that size")
-        if classes is not None and tuple(classes) != data.class_names:
-            raise DataError(f"images are of the classes {', '.join(data.class_names)}; leave classes out")
-        if recipe.task != _KINDS.get(type(data), "classify"):
+        if classes is not None and tuple(classes) != dataset.class_names:
+            raise DataError(f"images are of the classes {', '.join(dataset.class_names)}; leave classes out")
+        if not task.of_pictures and recipe.task != _KINDS.get(type(data), "classify"):
             raise DataError(f"the images do not go with a recipe of task {recipe.task}; read them with its own task")
         for name, count in zip(data.class_names, data.counts(), strict=True):
             if count < 2 and recipe.task == "classify":
                 raise DataError(f"class {name!r} has {_several(count, 'image', 'images')}; wanted at least 2")
     else:
         chosen = classes if classes is not None else recipe.data.classes
-        data = get_task(recipe.task).read(dataset, recipe, classes=chosen, raw=raw, on_bad=on_bad)
+        data = task.read(dataset, recipe, classes=chosen, raw=raw, on_bad=on_bad)
     for name in data.class_names:
         # a folder's name may be no text in the system's encoding, or hold line breaks
         if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):

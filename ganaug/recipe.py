@@ -18,6 +18,7 @@ from ganaug.errors import RecipeError, did_you_mean
 from ganaug.recipe_sections import (
     Compare,
     Data,
+    Enlarging,
     Export,
     Gan,
     Monitor,
@@ -36,6 +37,7 @@ from ganaug.recipe_sections import (
 __all__ = [
     "Compare",
     "Data",
+    "Enlarging",
     "Export",
     "Gan",
     "Monitor",
@@ -69,9 +71,10 @@ _COMPARED: dict[str, dict[str, Any]] = {
 class Recipe(Section):
     """Everything that decides what a fit does, but for the data and the machine."""
 
-    task: Literal["classify", "segment", "detect"] = Field(
+    task: Literal["classify", "segment", "detect", "enlarge"] = Field(
         "classify",
-        description="what a label is: a class for each image, a map with a class for each pixel, or boxes of objects",
+        description="what a label is: a class for each image, a map with a class for each pixel, or boxes of objects; "
+        "or what is made of a picture: enlarge, one of twice the size",
     )
     resolution: Literal[16, 32, 64, 128] = Field(32, description="side of the generated images, in pixels")
     base: str | None = Field(None, description="a bank of other classes to start from; null: from nothing")
@@ -89,6 +92,7 @@ class Recipe(Section):
     reconstruction: Reconstruction = Reconstruction()
     variation: Variation = Variation()
     objects: Objects = Objects()
+    enlarging: Enlarging = Enlarging()
     gan: Gan = Gan()
     unlabelled: Unlabelled = Unlabelled()
     scenes: Scenes = Scenes()

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 __all__ = [
     "Compare",
     "Data",
+    "Enlarging",
     "Export",
     "Gan",
     "Monitor",
@@ -124,6 +125,25 @@ class Objects(Section):
         "auto",
         description="given: by masks; learned: found from boxes, as what the ground around cannot explain; soft: the "
         "boxes with a soft edge; auto: given where there are masks, else learned",
+    )
+
+
+class Enlarging(Section):
+    """How an enlarger is taught; used with task enlarge."""
+
+    blocks: int = Field(4, ge=1, le=64, description="residual blocks of the generator")
+    blur: float = Field(
+        1.2,
+        ge=0,
+        le=3,
+        description="pixels by which a shrunk image is blurred in training, at the most: samples of a bank are softer "
+        "than shrunk photographs",
+    )
+    noise: float = Field(
+        0.1, ge=0, le=1, description="deviation of noise added to it, of values in [-1, 1], at the most"
+    )
+    consistency: float = Field(
+        1.0, ge=0, le=1000, description="weight of the error of what a result shrinks to, beside that of the result"
     )
 
 

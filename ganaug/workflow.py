@@ -23,6 +23,7 @@ from ganaug.data.folders import list_images
 from ganaug.data.mask_files import list_masks
 from ganaug.data.masks import MaskedImages
 from ganaug.data.objects import ObjectImages
+from ganaug.enlarging import preview_enlarging
 from ganaug.errors import BankError, LeakError, OutputError, RecipeError
 from ganaug.evidence.comparison import Comparison, compare
 from ganaug.evidence.exams import get_exam
@@ -105,11 +106,14 @@ def preview(
     `data` is whatever `fit` takes; a copy shows itself as a synthetic image that equals its nearest real one. Of a bank
     for segmentation: new label maps and their images, and one map under six noises; with `data` real maps and images.
     Of a bank for detection: cut-outs on chequers, and with `data` on real grounds, and the nearest real crops.
+    Of a bank that enlarges: small images, enlarged plainly and by it, and with `data` the real ones.
     """
     if bank.task == "segment":
         return _preview_maps(bank, data, seed, on_bad)
     if bank.task == "detect":
         return _preview_objects(bank, data, classes, columns, seed, on_bad)
+    if bank.task == "enlarge":
+        return preview_enlarging(bank, data, on_bad)
     names = choose_classes(bank.class_names, classes)
     synthetic = {name: bank.sample(name, columns, seed=seed) for name in names}
     panels: list[Panel] = [("synthetic", synthetic)]
@@ -211,6 +215,8 @@ def run(
         return RunResult(boxes.bank, None, boxes.exported, boxes.trained)
     if resolved.task == "detect":
         raise RecipeError("a recipe of task detect without train cannot be run as a whole; fit it with: ganaug fit")
+    if get_task(resolved.task).of_pictures:
+        raise RecipeError(f"a recipe of task {resolved.task} cannot be run as a whole; fit it with: ganaug fit")
     folder, source = Path(out), Path(data if data is not None else resolved.data.path or ".")
     chosen = classes if classes is not None else resolved.data.classes
     check_folder(folder, exist_ok=exist_ok, apart_from=source)

@@ -8,6 +8,8 @@ from torch import distributed
 
 from ganaug.gan.batches import Batch
 from ganaug.gan.cut_outs import ObjectConditions
+from ganaug.gan.enlarger import EnlargerShape
+from ganaug.gan.enlarging_step import EnlargingTrainer
 from ganaug.gan.loop import Fit
 from ganaug.gan.mixed import Others
 from ganaug.gan.networks import NetworkShape
@@ -20,6 +22,7 @@ from ganaug.recipe import load_recipe
 
 CPU = torch.device("cpu")
 SHAPE = NetworkShape(16, 3, 2, latent_dim=8, generator_channels=8, discriminator_channels=8, max_channels=16, codes=4)
+ENLARGED = EnlargerShape(32, 3, generator_channels=8, discriminator_channels=8, blocks=1, shown=4)
 VARIED = VariationShape(
     16, 3, 2, latent_dim=8, generator_channels=8, discriminator_channels=8, max_channels=16, sources=16
 )
@@ -31,6 +34,7 @@ CHANGES = [
     {"unlabelled.share": 0.6},  # with images of no class
     {"generator": "variation"},
     {"task": "detect", "resolution": 32, "objects.alpha": "soft"},
+    {"task": "enlarge", "resolution": 32, "data.horizontal_flip": True},
 ]
 
 
@@ -55,6 +59,8 @@ def trained(changes, processes=None, steps=6):
         trainer = ObjectTrainer(recipe, replace(SHAPE, resolution=32), CPU, processes=processes)
         boxes = torch.tensor([[4.0, 4.0, 28.0, 28.0]]).repeat(16, 1)
         trainer.take(images, ObjectConditions(labels, boxes, None, images[:4]), torch.Generator())
+    elif recipe.task == "enlarge":
+        trainer = EnlargingTrainer(recipe, ENLARGED, CPU, processes=processes)
     else:
         trainer = Trainer(recipe, shape, CPU, processes=processes, others=others)
     trainer.random.manual_seed(0)
@@ -65,10 +71,9 @@ def trained(changes, processes=None, steps=6):
         else Batch(images, labels, slots)
     )
     logged = [trainer.step(batch, step / steps) for step in range(steps)]
-    networks = {"generator": trainer.generator, "average": trainer.average, "judge": trainer.discriminator}
-    networks |= {"encoder": trainer.encoder}
+    networks = {name.replace("discriminator", "judge"): network for name, network in trainer.networks.items()}
     weights = {f"{name}.{key}": t for name, n in networks.items() for key, t in n.state_dict().items()}
-    return weights | {"logits": trainer.logit_averages, "random": trainer.random.get_state()}, logged
+    return weights | dict(trainer.running) | {"random": trainer.random.get_state()}, logged
 
 
 def fitted(folder, processes=None, on_step=lambda step, steps: None, resume=False):

@@ -28,8 +28,8 @@ def pets(tmp_path, monkeypatch):
 
 
 def test_the_python_blocks_run(pets):
-    assert len(BLOCKS) == 5
-    wrap, fit, vary, _, swap = BLOCKS
+    assert len(BLOCKS) == 6
+    wrap, fit, vary, enlarge, _, swap = BLOCKS
     fitted = {}
     exec(compile(fit, "README.md", "exec"), fitted)
     assert fitted["images"].shape == (16, 3, 16, 16)
@@ -42,6 +42,14 @@ def test_the_python_blocks_run(pets):
     exec(compile(vary, "README.md", "exec"), varied)
     assert varied["varied"].shape == (8, 3, 16, 16)
     assert len(varied["train"]) == 48
+    enlarged = {}
+    for path in sorted((pets / "pets").rglob("*.png")):
+        (pets / "photos" / path.parent.name).mkdir(parents=True, exist_ok=True)
+        Image.open(path).resize((64, 72)).save(pets / "photos" / path.parent.name / path.name)
+    with pytest.warns(UserWarning, match="was not fitted on"):
+        exec(compile(enlarge, "README.md", "exec"), enlarged)
+    assert enlarged["images"].shape == (8, 3, 32, 32)
+    assert enlarged["train"][30][0].size == (64, 72)
     pytest.importorskip("albumentations")
     swapped = {}
     exec(compile(swap, "README.md", "exec"), swapped)
@@ -53,7 +61,7 @@ def test_the_block_on_boxes_runs(tmp_path, monkeypatch):
     write_yolo(tmp_path / "cells")
     square_bank().save(tmp_path / "cells.ganaug")
     made = {}
-    exec(compile(BLOCKS[3], "README.md", "exec"), made)
+    exec(compile(BLOCKS[4], "README.md", "exec"), made)
     assert len(made["train"]) == 9
     assert [image.dtype for image in made["images"]] == [torch.float32] * 4
     assert all(len(target["boxes"]) == len(target["labels"]) for target in made["targets"])
@@ -64,7 +72,9 @@ def test_every_command_and_recipe_that_is_named_exists():
     named = set(re.findall(r"`?ganaug ([a-z]+)\b", README))
     assert commands <= named
     assert {word for word in named if re.search(rf"^\| `ganaug {word}", README, re.MULTILINE)} == commands
-    assert set(re.findall(r"`((?:classify|detect|segment|vae|vary)-[a-z0-9-]+)`", README)) == set(recipe_names())
+    assert set(re.findall(r"`((?:classify|detect|enlarge|segment|vae|vary)-[a-z0-9-]+)`", README)) == set(
+        recipe_names()
+    )
 
 
 def test_every_setting_that_is_named_exists():

@@ -228,10 +228,11 @@ class _Painter:
 
 
 def _check(bank: GeneratorBank, p: Any, num: Any, mode: Any) -> None:
-    if bank.task == "detect":
+    if bank.task not in ("classify", "segment"):
+        scenes = "mix scenes of its objects in with ganaug.GanAugmented"
         raise BankError(
-            "SyntheticSwap wants a bank of task classify or segment, and this one is of task detect; mix scenes of its "
-            "objects in with ganaug.GanAugmented"
+            f"SyntheticSwap wants a bank of task classify or segment, and this one is of task {bank.task}; "
+            f"{scenes if bank.task == 'detect' else 'give one that makes samples'}"
         )
     if mode not in ("pair", "paint"):
         raise RecipeError(f"mode is {mode!r}; give 'pair' or 'paint'")

@@ -13,6 +13,7 @@ from ganaug.commands.shared import (
     Classes,
     Device,
     Devices,
+    Enlarge,
     ExistOk,
     NumNodes,
     OnBad,
@@ -103,6 +104,7 @@ def sample(
     bank: Bank,
     classes: Classes = None,
     num: Annotated[int, typer.Option(help="Images a class.", min=1, max=1_000_000)] = 16,
+    enlarge: Enlarge = None,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder to write OUT/class/000000.png into.")] = Path("samples"),
     device: Device = "auto",
@@ -110,10 +112,13 @@ def sample(
 ) -> None:
     """Write synthetic images to a folder: with their masks, where the bank is for segmentation, objects with alpha."""
     from ganaug.bank import load
+    from ganaug.enlarging import EnlargedBank
     from ganaug.mask_exporting import sample_masks
     from ganaug.workflow import sample_to_folder
 
     loaded = load(bank, device)
+    if enlarge is not None:
+        loaded = EnlargedBank(loaded, load(enlarge, device))
     if loaded.task == "segment":
         if classes is not None:
             raise DataError("a label map holds all its classes; leave --classes out")
@@ -171,10 +176,23 @@ def inspect(
         "scores": ", ".join(f"{name} {value:.3f}" for name, value in manifest.scores.items()),
         "made": f"{manifest.created} by {versions}",
         "events": "; ".join(f"{event.part}: {event.told}" for event in manifest.events) or "none",
-        "verdict": manifest.verdict.sentence if manifest.verdict else "none yet; ask with: ganaug compare",
+        "verdict": _verdict(manifest),
     }
     for name, value in rows.items():
         typer.echo(f"{name:<11}{value}")
+
+
+def _verdict(manifest: Manifest) -> str:
+    """The outcome of the last comparison, or how to come by one."""
+    from ganaug.tasks import get_task
+
+    if manifest.verdict is not None:
+        return manifest.verdict.sentence
+    return (
+        "none: such a bank is not compared"
+        if get_task(manifest.task).of_pictures
+        else ("none yet; ask with: ganaug compare")
+    )
 
 
 def _joined(manifest: Manifest) -> str:
@@ -189,6 +207,9 @@ def _generator(manifest: Manifest) -> str:
     """What makes samples of what, in words."""
     if manifest.task == "segment":
         return f"makes images of label maps, and holds {manifest.shape['maps']} of those it was fitted on"
+    if manifest.task == "enlarge":
+        held = manifest.shape["shown"]
+        return f"enlarges images to twice their size, and holds {held} of those it was fitted on, at half of it"
     if "sources" in manifest.shape:
         return "varies real images, and holds all those that it was fitted on"
     what = "objects with alpha" if manifest.task == "detect" else "images"

@@ -45,6 +45,9 @@ Unlabelled = Annotated[
     Path | None, typer.Option(help="Images without labels to learn from too: a folder, however it is laid out.")
 ]
 Base = Annotated[Path | None, typer.Option(help="A bank of other classes to start from.")]
+Enlarge = Annotated[
+    Path | None, typer.Option("--enlarge", help="A bank that enlarges (recipe enlarge-64): samples are enlarged by it.")
+]
 Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B", help="Class names; all by default.")]
 OnBadFile = Annotated[OnBad, typer.Option(help="An image that cannot be read: stop, or skip and count it.")]
 Devices = Annotated[str | None, typer.Option(help="Processes on each machine, or auto: one for each CUDA card.")]

@@ -13,6 +13,7 @@ from ganaug.commands.shared import (
     Classes,
     Data,
     Device,
+    Enlarge,
     ExistOk,
     OnBad,
     OptionalData,
@@ -46,6 +47,7 @@ def export(
     screening: Annotated[
         bool, typer.Option("--screening", help="Only synthetic images that are fit to train on.")
     ] = False,
+    enlarge: Enlarge = None,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     on_bad: Annotated[OnBad, typer.Option(help="Boxes or files of theirs that cannot be used: stop, or skip.")] = (
         OnBad.stop
@@ -61,6 +63,8 @@ def export(
     source = data.resolve()
     source = source.parent if source.suffix in {".json", ".yaml", ".yml"} else source
     goal = out if out is not None else source.with_name(f"{source.stem}-mixed")  # never inside the data
+    if enlarge is not None and format is not ExportFormat.imagefolder:
+        raise RecipeError("only images of classes can be enlarged; leave --enlarge out")
     if format is ExportFormat.masks:
         if screening:
             raise RecipeError("pairs of image and mask cannot be screened; leave --screening out")
@@ -74,7 +78,9 @@ def export(
         )
         say(str(written))
         return
-    written = write(load(bank), data, goal, ratio=ratio, screening=screening, seed=seed, exist_ok=exist_ok)
+    written = write(
+        load(bank), data, goal, ratio=ratio, screening=screening, enlarge=enlarge, seed=seed, exist_ok=exist_ok
+    )
     say(str(written))
 
 

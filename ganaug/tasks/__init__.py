@@ -7,13 +7,14 @@ from typing import Union
 from ganaug.errors import BankError
 from ganaug.tasks.classify import ClassifyTask
 from ganaug.tasks.detect import DetectTask
+from ganaug.tasks.enlarge import EnlargeTask
 from ganaug.tasks.segment import SegmentTask
 
-__all__ = ["ClassifyTask", "DetectTask", "SegmentTask", "Task", "get_task"]
+__all__ = ["ClassifyTask", "DetectTask", "EnlargeTask", "SegmentTask", "Task", "get_task"]
 
-Task = Union[ClassifyTask, SegmentTask, DetectTask]
+Task = Union[ClassifyTask, SegmentTask, DetectTask, EnlargeTask]
 
-_TASKS: dict[str, Task] = {task.name: task for task in (ClassifyTask(), SegmentTask(), DetectTask())}
+_TASKS: dict[str, Task] = {task.name: task for task in (ClassifyTask(), SegmentTask(), DetectTask(), EnlargeTask())}
 
 
 def get_task(name: str) -> Task:

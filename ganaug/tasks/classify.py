@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ class ClassifyTask:
     """Noise and class to image, or a class's real image and noise to another one."""
 
     name = "classify"
+    of_pictures: ClassVar[bool] = False
+    """Whether images come without labels, to make pictures of them, and snapshots are scored by `score`."""
 
     def read(
         self,
@@ -128,6 +130,10 @@ class ClassifyTask:
         """Raw output (N, planes, H, W) in [-1, 1]."""
         images: Tensor = generator(noise, labels)
         return images
+
+    def score(self, generator: nn.Module, images: Tensor, recipe: Recipe) -> tuple[float, dict[str, float]] | None:
+        """None: what a generator makes is compared with real images in the features of a network trained on these."""
+        return None
 
     def view(
         self, dataset: Any, recipe: Recipe, numbers: Sequence[int], *, raw: Any = None, transform: Any = None

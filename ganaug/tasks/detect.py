@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ class DetectTask(ClassifyTask):
     """Noise and class to an object with alpha."""
 
     name = "detect"
+    of_pictures: ClassVar[bool] = False
 
     def read(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ class SegmentTask:
     """Noise and label map to image."""
 
     name = "segment"
+    of_pictures: ClassVar[bool] = False
 
     def read(
         self,
@@ -112,6 +113,10 @@ class SegmentTask:
     def variety(self, generator: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
         """Nothing: see `ClassifyTask.variety`."""
         return {}
+
+    def score(self, generator: nn.Module, images: Tensor, recipe: Recipe) -> tuple[float, dict[str, float]] | None:
+        """None: what a generator makes is compared with real images in the features of a network trained on these."""
+        return None
 
     def view(
         self, dataset: Any, recipe: Recipe, numbers: Sequence[int], *, raw: Any = None, transform: Any = None

@@ -181,7 +181,10 @@ def get_exam(task: str) -> Exam:
     """That of a task, as a bank says it."""
     exams: dict[str, Exam] = {**_LEARNERS, **_LENT}
     if task not in exams:
-        raise BankError(f"no comparison speaks of banks of task {task}, only of {', '.join(exams)}; upgrade ganaug")
+        raise BankError(
+            f"comparisons and reports are of banks of task {', '.join(exams)}, and this one is of task {task}; look at "
+            "what it makes with: ganaug preview"
+        )
     return exams[task]
 
 
