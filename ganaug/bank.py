@@ -199,8 +199,9 @@ class GeneratorBank(PictureMaking):
         source = torch.Generator(device="cpu").manual_seed(_whole(seed, "seed", 0, 2**63 - 1))
         noise = torch.randn(len(maps), int(self.manifest.shapes[0]["latent_dim"]), generator=source).to(self.device)
         rows = (torch.rand(len(maps), generator=source) * len(generator.maps)).long().to(self.device)
-        classes = one_hot(maps.to(self.device), len(self.class_names))
-        return self._run(lambda: generator.paint(generator.place(noise, rows), classes))
+        maps = maps.to(self.device)
+        classes = one_hot(maps, len(self.class_names))
+        return self._run(lambda: generator.paint(generator.place(noise, rows), classes, generator.sketch(maps, rows)))
 
     @property
     def _instead(self) -> str:

@@ -21,6 +21,7 @@ from ganaug.recipe_sections import (
     Enlarging,
     Export,
     Gan,
+    Maps,
     Monitor,
     Networks,
     Objects,
@@ -40,6 +41,7 @@ __all__ = [
     "Enlarging",
     "Export",
     "Gan",
+    "Maps",
     "Monitor",
     "Networks",
     "Objects",
@@ -91,6 +93,7 @@ class Recipe(Section):
     networks: Networks = Networks()
     reconstruction: Reconstruction = Reconstruction()
     variation: Variation = Variation()
+    maps: Maps = Maps()
     objects: Objects = Objects()
     enlarging: Enlarging = Enlarging()
     gan: Gan = Gan()

@@ -118,6 +118,16 @@ class Variation(Section):
         return self
 
 
+class Maps(Section):
+    """Images of label maps; used with task segment."""
+
+    sketch: bool = Field(
+        True,
+        description="tell the generator real pixels, moved and put together as the new map is, which it adds to; the "
+        "bank then holds its training images; false: it paints all from the map alone",
+    )
+
+
 class Objects(Section):
     """Where the alpha of objects comes from; used with task detect."""
 

@@ -141,7 +141,7 @@ def test_commands(ganaug_command, bank, squares, tmp_path, monkeypatch):
     assert ended.code == 0, ended.err
     assert ganaug.load(file).fingerprint == bank.fingerprint
     told = ganaug_command("inspect", file)
-    assert "holds 5 of those it was fitted on" in told.out
+    assert "holds 5 of the images with their maps that it was fitted on" in told.out
     assert ganaug_command("sample", file, "--num", 3, "--out", tmp_path / "s").code == 0
     masks = sorted((tmp_path / "s/masks").iterdir())
     assert [path.name for path in masks] == [path.name for path in sorted((tmp_path / "s/images").iterdir())]

@@ -206,7 +206,8 @@ def _joined(manifest: Manifest) -> str:
 def _generator(manifest: Manifest) -> str:
     """What makes samples of what, in words."""
     if manifest.task == "segment":
-        return f"makes images of label maps, and holds {manifest.shape['maps']} of those it was fitted on"
+        what = "images with their maps" if manifest.shape.get("sketched") else "maps"
+        return f"makes images of label maps, and holds {manifest.shape['maps']} of the {what} that it was fitted on"
     if manifest.task == "enlarge":
         held = manifest.shape["shown"]
         return f"enlarges images to twice their size, and holds {held} of those it was fitted on, at half of it"

@@ -6,9 +6,13 @@ import copy
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from ganaug.compositing import MapComposer
 from ganaug.gan import losses, semantic
 from ganaug.gan.augment import augment, mirror_half
 from ganaug.gan.average import update_average
@@ -23,11 +27,16 @@ from ganaug.recipe import Recipe
 __all__ = ["MapTrainer"]
 
 
+_CELLS = 8  # a side, that are known or unknown as one in the sketch of a real image
+_UNKNOWN = 0.2  # share of sketches in which nothing is known
+_RECOLOURED = 0.4  # the most that contrast changes, and that colours shift, in deviations of the sketch
+
+
 @dataclass(frozen=True)
 class _Fakes:
-    """Synthetic images of one step, in pairs: rows i and i + N/2 show the map of real image i.
+    """Synthetic images of one step: row i of the first half shows the map of real image i and is to look as it does.
 
-    The first of each pair is to look as that image does, the second as any.
+    The second half shows the same maps, and is to look as any image does; or, where there are sketches, new maps.
     """
 
     images: Tensor
@@ -77,9 +86,19 @@ class MapTrainer(Players):
 
     def take(self, images: Tensor, labels: Tensor, random: torch.Generator) -> MapBatches:
         """See `Training`; `labels` are the label maps (N, H, W) uint8."""
-        batches = MapBatches(images, labels, batch=self.recipe.gan.batch, kept=self.shape.maps, random=random)
+        shape = self.shape
+
+        def composer(maps: npt.NDArray[np.uint8], kept: npt.NDArray[np.uint8]) -> MapComposer:
+            return MapComposer(maps, shape.classes, mirror=shape.mirror, images=kept)
+
+        batches = MapBatches(
+            images, labels, batch=self.recipe.gan.batch, kept=shape.maps, random=random,
+            composer=composer if shape.sketched else None,
+        )  # fmt: skip
         for generator in (self.generator, self.average):
             generator.maps.copy_(labels[batches.kept])
+            if shape.sketched:
+                generator.images.copy_(images[batches.kept])
         return batches
 
     def settle(self, random: torch.Generator) -> None:
@@ -101,16 +120,22 @@ class MapTrainer(Players):
         set_rate(self.discriminator_optimizer, gan.discriminator_lr * ease)
         set_rate(self.encoder_optimizer, gan.generator_lr * ease)
         weights = semantic.class_weights(self.processes.mean(classes.sum((0, 2, 3))))
-        fakes = self._fakes(real, classes, rows)
+        composed = None if batch.composed is None else tuple(self.processes.mine(part) for part in batch.composed)
+        fakes = self._fakes(real, classes, rows, composed)
         logged = self._discriminate(real, classes, fakes, weights)
         logged |= self._generate(real, fakes, weights)
         update_average(self.average, self.generator, min(gan.ema, (1 + self.steps) / (10 + self.steps)))
         self.steps += 1
         return averaged(logged, self.processes)
 
-    def _fakes(self, real: Tensor, classes: Tensor, rows: Tensor) -> _Fakes:
+    def _fakes(self, real: Tensor, classes: Tensor, rows: Tensor, composed: tuple[Tensor, ...] | None) -> _Fakes:
         pairs = len(classes) // 2
-        shown = classes[:pairs].repeat(2, 1, 1, 1)
+        shown, others, sketches = classes[:pairs].repeat(2, 1, 1, 1), rows[:pairs], None
+        if composed is not None:
+            maps, others, drawn_up = (part[:pairs].to(self.device) for part in composed)
+            shown = torch.cat([classes[:pairs], one_hot(maps, self.shape.classes)])
+            sketches = torch.cat([self._half_known(real[:pairs]), drawn_up])
+            sketches = self._uncertain(sketches)
         latent, style = self.shape.latent_dim, self.shape.style_dim
         noise = drawn(lambda count: torch.randn(count, latent, generator=self.random), 2 * pairs, self.random)
         noise = noise.to(self.device)
@@ -119,9 +144,31 @@ class MapTrainer(Players):
             self.generator.remember(*map(self.processes.rows, (rows[:pairs], mean, log_variance)))
             own = mean + (0.5 * log_variance).exp() * noise[:pairs, :style]
             placed = torch.cat([own, noise[:pairs, style:]], dim=1)
-            placed = torch.cat([placed, self.generator.place(noise[pairs:], rows[:pairs])])
-            images = self.generator.paint(placed, shown)
+            placed = torch.cat([placed, self.generator.place(noise[pairs:], others)])
+            images = self.generator.paint(placed, shown, sketches)
         return _Fakes(images, shown, losses.kl_divergence(mean, log_variance))
+
+    def _half_known(self, real: Tensor) -> Tensor:
+        """Sketches of `real` images, in which squares of all sizes are unknown."""
+        cells = drawn(lambda count: torch.rand(count, 1, _CELLS, _CELLS, generator=self.random), len(real), self.random)
+        most = drawn(lambda count: torch.rand(count, 1, 1, 1, generator=self.random), len(real), self.random)
+        known = functional.interpolate((cells > 0.6 * most).float(), real.shape[2:], mode="nearest").to(real.device)
+        return torch.cat([real * known, known], dim=1)
+
+    def _uncertain(self, sketches: Tensor) -> Tensor:
+        """`sketches` in other colours, and of some of them nothing known: colours are for the style to say."""
+        pixels, known = sketches[:, :-1], sketches[:, -1:]
+        count, channels = pixels.shape[:2]
+        draws = drawn(lambda rows: torch.rand(rows, 2 * channels + 1, generator=self.random), count, self.random)
+        draws = draws.to(sketches.device)[:, :, None, None]
+        sums = known.sum((2, 3), keepdim=True).clamp_min(1)
+        mean = (pixels * known).sum((2, 3), keepdim=True) / sums
+        spread = ((pixels - mean).square() * known).sum((2, 3), keepdim=True).div(sums).sqrt()
+        scale = 1 + _RECOLOURED * (2 * draws[:, :channels] - 1)
+        shift = _RECOLOURED * (2 * draws[:, channels : 2 * channels] - 1) * spread
+        pixels = mean + scale * (pixels - mean) + shift
+        known = known * (draws[:, -1:] > _UNKNOWN)
+        return torch.cat([pixels.clamp(-1, 1) * known, known], dim=1)
 
     def _discriminate(self, real: Tensor, classes: Tensor, fakes: _Fakes, weights: Tensor) -> dict[str, Tensor]:
         pairs = len(fakes.images) // 2

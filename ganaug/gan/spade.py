@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,16 +21,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ganaug.compositing import MapComposer
+from ganaug.compositing import Composed, MapComposer, pulled
+from ganaug.compositing.filling import fill_in
 from ganaug.gan.networks import stage_channels
 
-__all__ = ["IGNORED", "MapGenerator", "MapShape", "SegmentingDiscriminator", "StyleEncoder", "one_hot"]
+__all__ = ["IGNORED", "MapGenerator", "MapShape", "SegmentingDiscriminator", "StyleEncoder", "one_hot", "stacked"]
 
 IGNORED = 255  # in a label map: no class is said here
 PLACED, PLACES = 2, 4  # channels of noise that differ over an image, and at how many places a side
 NEIGHBOURS = 1  # codes that a code is mixed with, as in SMOTE
 _BASE = 8  # side of the smallest feature map
 _GROUPS = 4
+_INSIDE = 0.98  # of a sketch's values: at -1 and 1 themselves nothing added would show
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class MapShape:
     """Real images whose label maps and codes the generator keeps, for new ones to be composed from."""
     mirror: bool = False
     """Whether new maps may be mirrored ones."""
+    sketched: bool = False
+    """Whether the generator is told where real pixels have come to lie, and so keeps the images too."""
     latent_dim: int = field(init=False)
     """Numbers of noise a sample is made from."""
 
@@ -87,7 +91,10 @@ class _Modulation(nn.Module):
 
 
 class MapGenerator(nn.Module):
-    """Noise and label map to image.
+    """Noise and label map to image, and where `sketched` a sketch of it as well.
+
+    A sketch is of real pixels that were moved along with the map, and says which are unknown; its colours are a hint,
+    for the style has the last word. The generator adds to it, and paints what is unknown.
 
     It keeps the label maps of the training images, which new ones are composed from, and a code of how each image
     looks: light, stain, focus. A sample's code is mixed from one of these and one of its nearest (SMOTE, Chawla et al.
@@ -99,7 +106,7 @@ class MapGenerator(nn.Module):
         self.shape = shape
         channels = stage_channels(shape.resolution, shape.generator_channels, shape.max_channels)[1:]
         widths = [*channels[1:], shape.generator_channels]
-        condition = shape.classes + shape.style_dim + PLACED
+        condition = shape.classes + shape.style_dim + PLACED + (shape.image_channels + 1 if shape.sketched else 0)
         self.seed = nn.Conv2d(condition, channels[0], 3, padding=1)
         self.modulations = nn.ModuleList(_Modulation(width, condition) for width in channels)
         self.ups = nn.ModuleList(
@@ -112,9 +119,15 @@ class MapGenerator(nn.Module):
         self.to_image = nn.Conv2d(shape.generator_channels, shape.image_channels, 3, padding=1)
         side = shape.resolution
         self.register_buffer("maps", torch.full((shape.maps, side, side), IGNORED, dtype=torch.uint8))
+        if shape.sketched:
+            kept = torch.zeros(shape.maps, shape.image_channels, side, side, dtype=torch.uint8)
+            self.register_buffer("images", kept)
+            with torch.no_grad():
+                self.to_image.weight.mul_(0.1)  # at first a sketch is what it was
         self.register_buffer("codes", torch.randn(shape.maps, shape.style_dim))
         self.register_buffer("code_spread", torch.ones(shape.style_dim))
         self.maps: Tensor
+        self.images: Tensor
         self.codes: Tensor
         self.code_spread: Tensor
         self._composer: MapComposer | None = None
@@ -128,26 +141,40 @@ class MapGenerator(nn.Module):
 
     def pairs(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Images as `forward` gives them, and the maps (N, H, W) uint8 that they show."""
-        maps, rows = self.compose(noise)
-        return self.paint(self.place(noise, rows), one_hot(maps, self.shape.classes)), maps
+        maps, rows, sketches = self.compose(noise)
+        return self.paint(self.place(noise, rows), one_hot(maps, self.shape.classes), sketches), maps
 
-    def compose(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """New maps (N, H, W) uint8, settled by `noise` (N, latent_dim) alone, and the kept map (N,) that each is of."""
+    def compose(self, noise: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """New maps (N, H, W) uint8, settled by `noise` (N, latent_dim) alone, and what they are made of.
+
+        Returns:
+            The maps; the kept map (N,) that each is of; and where `sketched` the sketches, as `paint` takes them.
+        """
         if noise.is_meta:
-            return self.maps[:1].expand(len(noise), -1, -1), torch.zeros(len(noise), dtype=torch.int64, device="meta")
+            rows = torch.zeros(len(noise), dtype=torch.int64, device="meta")
+            return self.maps[:1].expand(len(noise), -1, -1), rows, None
         if self._composer is None:
-            self._composer = MapComposer(self.maps.cpu().numpy(), self.shape.classes, mirror=self.shape.mirror)
+            images = self.images.cpu().numpy() if self.shape.sketched else None
+            self._composer = MapComposer(
+                self.maps.cpu().numpy(), self.shape.classes, mirror=self.shape.mirror, images=images
+            )
         made = []
         for row in noise.detach().cpu().contiguous().numpy():
             seed = int.from_bytes(hashlib.sha256(row.tobytes()).digest()[:8], "little")
             made.append(self._composer.compose(np.random.default_rng(seed)))
-        maps = torch.from_numpy(np.stack([one for one, _ in made]))
-        rows = torch.tensor([place for _, place in made], dtype=torch.int64)
-        return maps.to(self.maps.device), rows.to(self.maps.device)
+        maps, rows, sketches = stacked(made)
+        where = self.maps.device
+        return maps.to(where), rows.to(where), None if sketches is None else sketches.to(where)
 
     def place(self, noise: Tensor, rows: Tensor) -> Tensor:
-        """`noise` (N, latent_dim) with a style near the code of image `rows` (N,), or for half of it of any image."""
+        """`noise` (N, latent_dim) with a style near the code of image `rows` (N,).
+
+        For half of it that of any image, mixed with a near one. Where `sketched`, pixels of that image are told too,
+        and its own code goes with them.
+        """
         style, placed = noise.split([self.shape.style_dim, noise.shape[1] - self.shape.style_dim], dim=1)
+        if self.shape.sketched:
+            return torch.cat([self.codes[rows] + self.code_spread * style, placed], dim=1)
         other, which, near, far = torch.special.ndtr(style[:, :4].float()).clamp(1e-6, 1 - 1e-6).unbind(1)
         rows = torch.where(other < 0.5, rows, (which * len(self.codes)).long())
         codes = self.codes[rows]
@@ -163,13 +190,41 @@ class MapGenerator(nn.Module):
         self.codes[rows] = mean
         self.code_spread.lerp_((0.5 * log_variance).exp().mean(0), 0.02)
 
-    def paint(self, placed: Tensor, classes: Tensor) -> Tensor:
-        """Images in [-1, 1], NCHW, from noise as `place` gives it and `classes` as `one_hot` gives them."""
+    def sketch(self, maps: Tensor, rows: Tensor) -> Tensor | None:
+        """Sketches, as `paint` takes them, of `maps` (N, H, W) that nothing was composed for; none if not `sketched`.
+
+        Pixels are those of the kept images `rows` (N,): see `pulled`.
+        """
+        if not self.shape.sketched:
+            return None
+        kept, images = self.maps.cpu().numpy(), self.images.cpu().numpy()
+        asked = maps.cpu().numpy().astype(np.int64)
+        made = []
+        for one, row in zip(asked, rows.tolist(), strict=True):
+            sketch, known = pulled(one, kept[row], images[row])
+            made.append(Composed(kept[row], row, sketch, known))
+        sketches = stacked(made)[2]
+        assert sketches is not None, "of images"
+        return sketches.to(self.maps.device)
+
+    def paint(self, placed: Tensor, classes: Tensor, sketches: Tensor | None = None) -> Tensor:
+        """Images in [-1, 1], NCHW, from noise as `place` gives it and `classes` as `one_hot` gives them.
+
+        `sketches` (N, C + 1, H, W), where `sketched`: pixels in [-1, 1], 0 where unknown, and 1 where they are known,
+        else 0; without them nothing is known.
+        """
         style, here = placed.split([self.shape.style_dim, placed.shape[1] - self.shape.style_dim], dim=1)
         here = here.view(len(here), PLACED, PLACES, PLACES)
         size = classes.shape[2:]
         here = functional.interpolate(here, size, mode="bilinear")
-        condition = torch.cat([classes, style[:, :, None, None].expand(-1, -1, *size), here], dim=1)
+        told = [classes, style[:, :, None, None].expand(-1, -1, *size), here]
+        if self.shape.sketched:
+            if sketches is None:
+                sketches = classes.new_zeros(len(classes), self.shape.image_channels + 1, *size)
+            pixels, known = sketches[:, :-1], sketches[:, -1:]
+            filled = fill_in(pixels, known)  # where nothing near is known, 0
+            told += [filled, known]
+        condition = torch.cat(told, dim=1)
         condition = condition.contiguous(memory_format=torch.channels_last)
         x = self.seed(functional.interpolate(condition, size=(_BASE, _BASE), mode="area"))
         for modulation, up in zip(self.modulations, self.ups, strict=True):
@@ -177,7 +232,21 @@ class MapGenerator(nn.Module):
             x = up(functional.leaky_relu(modulation(x, there), 0.2))
         x = x + self.detail(functional.leaky_relu(self.first(x, condition), 0.2))
         x = self.to_image(functional.leaky_relu(self.last(x, condition), 0.2))
-        return torch.tanh(x.float())
+        if not self.shape.sketched:
+            return torch.tanh(x.float())
+        return torch.tanh(torch.atanh(_INSIDE * filled) + x.float())
+
+
+def stacked(made: Sequence[Composed]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Maps (N, H, W) uint8, the kept map (N,) of each, and sketches as `MapGenerator.paint` takes them, if any."""
+    maps = torch.from_numpy(np.stack([one.map for one in made]))
+    rows = torch.tensor([one.base for one in made], dtype=torch.int64)
+    parts = [(one.sketch, one.known) for one in made if one.sketch is not None and one.known is not None]
+    if not parts:
+        return maps, rows, None
+    known = torch.from_numpy(np.stack([part for _, part in parts]))[:, None].float()
+    pixels = torch.from_numpy(np.stack([part for part, _ in parts])).float().div(127.5).sub(1)
+    return maps, rows, torch.cat([pixels * known, known], dim=1)
 
 
 class StyleEncoder(nn.Module):

@@ -78,6 +78,7 @@ class SegmentTask:
             max_channels=recipe.networks.max_channels,
             maps=min(_MOST_MAPS, len(data)),
             mirror=recipe.data.horizontal_flip,
+            sketched=recipe.maps.sketch,
         )
 
     def build_training(

@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from ganaug.compositing import MapComposer, class_shares
-from ganaug.compositing.label_maps import IGNORED
+from ganaug.compositing.label_maps import IGNORED, pulled
 
 
 def discs(count=4, side=64, classes=3):
@@ -18,14 +18,14 @@ def discs(count=4, side=64, classes=3):
 
 def composed(maps, count=40, mirror=True, classes=3):
     composer = MapComposer(maps, classes, mirror=mirror)
-    return np.stack([composer.compose(np.random.default_rng(seed))[0] for seed in range(count)])
+    return np.stack([composer.compose(np.random.default_rng(seed)).map for seed in range(count)])
 
 
 def test_the_same_seed_gives_the_same_map():
     maps = discs()
     assert np.array_equal(composed(maps, 5), composed(maps, 5))
     composer = MapComposer(maps, 3, mirror=False)
-    assert 0 <= composer.compose(np.random.default_rng(0))[1] < len(maps)
+    assert 0 <= composer.compose(np.random.default_rng(0)).base < len(maps)
 
 
 def test_new_maps_are_new_and_of_the_same_classes():
@@ -45,7 +45,7 @@ def test_objects_are_put_on_their_own_ground_alone():
     for found in composer._objects * 5:
         before = maps[0].copy()
         after = before.copy()
-        composer._put(after, found, random)
+        composer._put(after, found, random, None, None)
         changed = before != after
         assert set(np.unique(before[changed])) <= {0}
         assert set(np.unique(after[changed])) <= {found.cls}
@@ -75,3 +75,66 @@ def test_pixels_of_no_class_stay_of_none():
     made = composed(maps, 10, mirror=False)
     assert (made == IGNORED).any()
     assert class_shares(maps, 3).sum() == pytest.approx(1)
+
+
+COLOURS = np.array([[60, 90, 120], [200, 40, 80], [120, 220, 30]], np.uint8)  # of the classes
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_known_pixels_of_a_sketch_show_what_the_map_says(mirror):
+    maps = discs()
+    composer = MapComposer(maps, 3, mirror=mirror, images=COLOURS[maps].transpose(0, 3, 1, 2))
+    whole, unknown = 0, 0
+    for seed in range(40):
+        made = composer.compose(np.random.default_rng(seed))
+        assert (made.sketch.dtype, made.sketch.shape, made.known.shape) == (np.uint8, (3, 64, 64), (64, 64))
+        near = ndimage.maximum_filter(made.map, 3) != ndimage.minimum_filter(made.map, 3)  # borders are interpolated
+        sure = made.known & ~near
+        apart = np.abs(made.sketch.transpose(1, 2, 0)[sure].astype(int) - COLOURS[made.map][sure]).max(1)
+        assert (apart > 2).mean() < 0.01
+        whole += made.known.all()
+        unknown += (~made.known).sum()
+        assert np.array_equal(made.map, MapComposer(maps, 3, mirror=mirror).compose(np.random.default_rng(seed)).map)
+    assert 0 < whole < 40
+    assert unknown > 40
+
+
+def test_pixels_of_an_object_come_from_images_that_look_alike():
+    maps = discs(6)
+    colours = COLOURS // np.array([1, 1, 1, 4, 4, 4])[:, None, None]  # three bright images, three dark
+    images = np.stack([one[found].transpose(2, 0, 1) for one, found in zip(colours, maps, strict=True)])
+    composer = MapComposer(maps, 3, mirror=True, images=images)
+    for base in range(6):
+        weights = composer._weights_near(base)
+        assert weights.sum() == pytest.approx(1)
+        assert {found.source // 3 for found, one in zip(composer._objects, weights, strict=True) if one} == {base // 3}
+    for seed in range(20):
+        made = composer.compose(np.random.default_rng(seed))
+        assert (made.sketch.max() > 110) == (made.base < 3)
+
+
+def test_a_sketch_of_any_map_has_the_nearest_pixels_of_its_classes():
+    maps = discs(2)
+    image = COLOURS[maps[0]].transpose(2, 0, 1).copy()
+    sketch, known = pulled(maps[1].astype(np.int64), maps[0], image)
+    assert known.all()
+    assert np.array_equal(sketch, COLOURS[maps[1]].transpose(2, 0, 1))
+    none = np.where(maps[1] == 2, 5, maps[1]).astype(np.int64)
+    assert np.array_equal(pulled(none, maps[0], image)[1], none != 5)
+
+
+def test_an_object_takes_the_colour_of_the_ground_that_it_comes_to():
+    maps = discs(1)
+    composer, random = MapComposer(maps, 3, mirror=False, images=COLOURS[maps].transpose(0, 3, 1, 2)), None
+    random = np.random.default_rng(1)
+    (found,) = [one for one in composer._objects if one.cls == 1]
+    ground, sketch = np.zeros((64, 64), np.uint8), np.full((3, 64, 64), 100, np.uint8)
+    known = np.ones((64, 64), bool)
+    composer._put(ground, found, random, sketch, known)
+    inside = ndimage.binary_erosion(ground == 1)
+    assert inside.any()
+    wanted = COLOURS[1].astype(int) + 100 - COLOURS[0]
+    assert np.abs(sketch[:, inside].mean(1) - wanted).max() < 2
+    assert known[inside].all()
+    ring = ndimage.binary_dilation(ground == 1) & (ground == 0)
+    assert not known[ring].any()

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 
@@ -77,3 +79,27 @@ def test_remembered_codes(generator):
 def test_pixels_of_no_class_are_told_nothing():
     maps = torch.full((1, 8, 8), IGNORED, dtype=torch.uint8)
     assert one_hot(maps, 200).sum() == 0
+
+
+def test_a_generator_that_is_told_sketches_keeps_the_images():
+    shape = dataclasses.replace(SHAPE, sketched=True)
+    torch.manual_seed(0)
+    made = MapGenerator(shape).eval()
+    made.maps.zero_()[:, 6:16, 8:20] = 1
+    made.images.copy_((60 + 150 * made.maps)[:, None].expand(-1, 3, -1, -1))
+    with torch.no_grad():
+        made.to_image.weight.zero_()
+        made.to_image.bias.zero_()
+        images, maps = made.pairs(noise())
+        nothing = made.paint(noise(), one_hot(maps, 2))
+        shown = made.paint(noise(3), one_hot(made.maps, 2), made.sketch(made.maps, torch.tensor([0, 1, 2])))
+        moved = made.paint(
+            noise(3), one_hot(made.maps.roll(4, 2), 2), made.sketch(made.maps.roll(4, 2), torch.tensor([0, 1, 2]))
+        )
+    assert (shown - made.images.float().div(127.5).sub(1)).abs().max() < 0.03, "where maps agree, real pixels are told"
+    wanted = made.images.roll(4, 3).float().div(127.5).sub(1)
+    assert (moved - wanted).abs().max() < 0.03, "and where they do not, the nearest of the class"
+    assert torch.equal(maps, made.pairs(noise())[1])
+    assert nothing.abs().max() == 0, "nothing is known, and nothing is added"
+    inside, outside = (images.mean(1)[maps == cls] for cls in (1, 0))
+    assert (inside.median() - outside.median()).item() == pytest.approx(150 / 127.5, abs=0.06)
