@@ -155,7 +155,7 @@ class GanAugmented(Dataset[Any]):
             worries.append(strange_images(self._view, self._matched, bank))
         if self._slots.any():
             worries.append(unmatched_classes(self._view, labels, self._matched, bank))
-            worries.append(larger_images(self._view, source))
+            worries.append(larger_images(self._view, source, enlarged=enlarge is not None))
             worries.append(hard_labels(bank, auto, soft_labels))
         self._names = _names_by_number(self._view.class_names, self._matched)
         self._soft_classes = max(len(self._names), max(self._targets) + 1) if soft_labels else None

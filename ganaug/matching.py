@@ -131,12 +131,12 @@ def strange_images(view: View, matched: list[MatchedClass], bank: GeneratorBank)
     return "; and ".join(said) or None
 
 
-def larger_images(view: View, bank: GeneratorBank) -> str | None:
-    """A warning where real images are much larger than the bank's."""
+def larger_images(view: View, bank: GeneratorBank, *, enlarged: bool = False) -> str | None:
+    """A warning where real images are much larger than the bank's, be they `enlarged` by another bank already."""
     side = usual_side(view)
     if side <= MUCH_LARGER * bank.resolution:
         return None
-    way = "enlarge them by a bank of recipe enlarge-64 (enlarge=), " if bank.task == "classify" else ""
+    way = "enlarge them by a bank of recipe enlarge-64 (enlarge=), " if bank.task == "classify" and not enlarged else ""
     return (
         f"real {view.what} are about {side} px and the bank's {bank.resolution} px: synthetic {view.what} are "
         f"enlarged to their size and will look soft; {way}fit at a higher resolution, or shrink the real images first"

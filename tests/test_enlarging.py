@@ -8,6 +8,7 @@ from torchvision.datasets import ImageFolder
 import ganaug
 from ganaug import GanAugmented
 from ganaug.bank import GeneratorBank
+from ganaug.data import LabelledImages
 from ganaug.data.pictures import read_pictures
 from ganaug.enlarging import EnlargedBank, enlarged_to
 from ganaug.errors import BankError, DataError, LeakError, OutputError, RecipeError
@@ -134,6 +135,17 @@ def test_an_enlarged_bank_is_the_same_samples_larger(enlarger, tiny_bank, tmp_pa
 def test_the_warning_of_large_images_names_the_way_out(tiny_bank, enlarger, large, tmp_path):
     with pytest.warns(UserWarning, match=r"about 36 px .* enlarge them by a bank of recipe enlarge-64 \(enlarge=\)"):
         GanAugmented(ImageFolder(large), tiny_bank, ratio=1, pool_dir=tmp_path)
+
+
+def test_each_recipe_that_ships_is_fitted():
+    for name in ("enlarge-64", "enlarge-128"):
+        side = load_recipe(name).resolution
+        data = LabelledImages(
+            some(6, side, side), torch.arange(6) % 2, ("a", "b"), (0, 1), tuple(str(number) for number in range(6))
+        )
+        bank = ganaug.fit(data, recipe=name, kimg=0.012, settings={"snapshots.count": 1}, progress=False)
+        assert bank.enlarge(some(1, side // 2, side // 2)).shape == (1, 3, side, side)
+        assert bank.class_names == ("images",)
 
 
 def test_banks_that_do_not_go_together_are_refused(enlarger, tiny_bank, make_bank, large):

@@ -171,7 +171,7 @@ def test_further_measures_are_told_of_every_arm(found):
 
 
 def test_what_every_training_is_warned_of_is_said_once(fake, boxes, monkeypatch):
-    monkeypatch.setattr("ganaug.dataset.larger_images", lambda view, bank: f"objects are about {id(view)} px")
+    monkeypatch.setattr("ganaug.dataset.larger_images", lambda view, bank, **_: f"objects are about {id(view)} px")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = ganaug.compare(boxes, square_bank(), val=boxes, test=boxes, ratios=[0.5], seeds=2)
