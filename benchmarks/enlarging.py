@@ -10,7 +10,8 @@ images a class of the training part that were not drawn; nothing here reads the 
 gradient of samples by that of the drawn images, class by class; detail, likewise, is the root mean square of what is
 lost when an image is shrunk to half its size and enlarged plainly.
 
-With `--bank` that bank is used: those images are drawn that it was fitted on.
+With `--bank` that bank is used: those images are drawn that it was fitted on. With `--shrunk` there is no bank: the drawn
+images, shrunk to 32 px, stand for its samples, as those of a bank would be that makes no mistakes.
 """
 
 from __future__ import annotations
@@ -109,6 +110,7 @@ def main() -> None:
     parser.add_argument("--held", type=int, default=100)
     parser.add_argument("--draw", type=int, default=0)
     parser.add_argument("--bank", type=Path, help="a bank of 32 px, fitted on class folders of some of these images")
+    parser.add_argument("--shrunk", action="store_true", help="the drawn images at 32 px in the place of samples")
     parser.add_argument("--enlarger", type=Path, help="a bank of recipe enlarge-64, fitted on the same images")
     parser.add_argument("--kimg", type=float, default=20, help="of the bank")
     parser.add_argument("--enlarger-kimg", type=float, default=16)
@@ -126,7 +128,7 @@ def main() -> None:
     bank = ganaug.load(given.bank) if given.bank else None
     small, _, real, held = drawn(given, bank)
     minutes = {}
-    if bank is None:
+    if bank is None and not given.shrunk:
         began = time.process_time()
         bank = fit(small, recipe=load_recipe("classify-32").replace({"kimg": given.kimg}), progress=False)
         minutes["bank"] = round((time.process_time() - began) / 60, 1)
@@ -138,12 +140,17 @@ def main() -> None:
         recipe = load_recipe("enlarge-64").replace({"kimg": given.enlarger_kimg})
         enlarger = fit(real, recipe=recipe, progress=False)
         minutes["enlarger"] = round((time.process_time() - began) / 60, 1)
-    if given.keep:
+    if given.keep and bank is not None:
         bank.save(Path(f"{given.keep}-32.ganaug"))
+    if given.keep:
         enlarger.save(Path(f"{given.keep}-64.ganaug"))
     names, classes = real.class_names, len(real.class_names)
-    samples = torch.cat([bank.sample(name, given.samples, seed=1) for name in names])
-    labels = torch.arange(classes).repeat_interleave(given.samples)
+    if bank is None:
+        order = small.labels.argsort(stable=True)
+        samples, labels = small.images[order], small.labels[order]
+    else:
+        samples = torch.cat([bank.sample(name, given.samples, seed=1) for name in names])
+        labels = torch.arange(classes).repeat_interleave(given.samples)
     arms = {
         "plain": (plainly(samples), labels),
         "enlarged": (enlarger.enlarge(samples), labels),
@@ -151,9 +158,9 @@ def main() -> None:
     }
     if given.picture:
         rows = names[:6]
-        place = {name: names.index(name) * given.samples for name in rows}
+        place = {name: int((labels < names.index(name)).sum()) for name in rows}
         panels = [
-            ("samples, 32 px", {name: samples[place[name] : place[name] + 4] for name in rows}),
+            ("small", {name: samples[place[name] : place[name] + 4] for name in rows}),
             ("plainly", {name: arms["plain"][0][place[name] : place[name] + 4] for name in rows}),
             ("by the enlarger", {name: arms["enlarged"][0][place[name] : place[name] + 4] for name in rows}),
             ("real, 64 px", {name: real.images[real.labels == names.index(name)][:4] for name in rows}),
@@ -168,7 +175,7 @@ def main() -> None:
         "held": len(held),
         "scored_on": "training images that were not drawn",
         "processor_minutes": minutes,
-        "bank": {"kimg": bank.recipe.kimg, "scores": bank.manifest.scores},
+        "bank": None if bank is None else {"kimg": bank.recipe.kimg, "scores": bank.manifest.scores},
         "enlarger": {"kimg": enlarger.recipe.kimg, "scores": enlarger.manifest.scores},
         "sharpness": {name: of_real(sharpness, *arms[name], real) for name in ("plain", "enlarged")},
         "detail": {name: of_real(detail_size, *arms[name], real) for name in ("plain", "enlarged")},
