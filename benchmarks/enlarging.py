@@ -10,8 +10,8 @@ images a class of the training part that were not drawn; nothing here reads the 
 gradient of samples by that of the drawn images, class by class; detail, likewise, is the root mean square of what is
 lost when an image is shrunk to half its size and enlarged plainly.
 
-With `--bank` that bank is used: those images are drawn that it was fitted on. With `--shrunk` there is no bank: the drawn
-images, shrunk to 32 px, stand for its samples, as those of a bank would be that makes no mistakes.
+With `--bank` that bank is used: those images are drawn that it was fitted on. With `--shrunk` there is no bank: the
+drawn images, shrunk to 32 px, stand for its samples, as those of a bank would be that makes no mistakes.
 """
 
 from __future__ import annotations
