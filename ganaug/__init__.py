@@ -36,7 +36,8 @@ The house, from the floor up; each part imports only from parts above it in this
     adapters/      one file per library, imported only when used; ultralytics_comparison.py, that library as a learner
     evidence/      the paired comparison and its statistics, measures of samples, the report; exams/, what is particular
                    to a kind of label there: who learns, on what, and how that is scored
-    exporting.py   real and synthetic images on disk; mask_exporting.py, with masks; boxes_exporting.py, with boxes
+    exporting.py   real and synthetic images on disk; mask_exporting.py, with masks; mask_coco.py, these as COCO;
+                   boxes_exporting.py, with boxes
     workflow.py    whole jobs: sample, preview, a whole recipe; box_workflow.py, that of images with boxes
     demonstration.py  all of it on real digits
     commands/      a command parses, calls one function, prints; cli.py, how they are called and how they fail

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from ganaug.data.mask_files import MaskFiles, list_masks
 from ganaug.data.mask_values import NO_CLASS
 from ganaug.errors import LeakError, RecipeError
 from ganaug.exporting import ExportSummary, Link, Writer, bring_along, built_beside
+from ganaug.mask_coco import CocoMaps
 from ganaug.output import check_folder
 
 __all__ = ["export_masks", "sample_masks"]
@@ -48,6 +50,7 @@ def export_masks(
     data: str | Path,
     out: str | Path,
     *,
+    format: Literal["masks", "coco"] = "masks",
     ratio: float = 0.5,
     seed: int = 0,
     link: Link = "auto",
@@ -55,7 +58,7 @@ def export_masks(
 ) -> ExportSummary:
     """Write the pairs of `data` with synthetic ones beside them, and `ganaug.csv`, which says which is which.
 
-    Images go to `images/` and masks to `masks/`, under one stem. Where `data` has a `train` folder, so has `out`, and
+    Images go to `images/`, and masks to `masks/` under one stem, or all into one file, `annotations.json`. Where `data` has a `train` folder, so has `out`, and
     validation and test folders are brought along as they are. Masks in colours, and those of a COCO file, become
     numbers. Synthetic pairs have the bank's resolution.
 
@@ -63,6 +66,7 @@ def export_masks(
         bank: where synthetic pairs come from.
         data: images with masks, as `fit` reads them; not changed.
         out: the folder to make.
+        format: "masks" or "coco", where every connected part of a class is an annotation, as run lengths.
         ratio: synthetic pairs for each real one, 0 to 1000.
         seed: of the samples.
         link: how real files get there, as for `export`.
@@ -88,18 +92,25 @@ def export_masks(
     part = Path("train") if files.root.name == "train" and files.root != Path(data) else Path()
     with built_beside(goal) as building:
         writer = Writer(building, link)
-        _place_real(files, part, writer)
+        coco = CocoMaps(bank.class_names, bank.label_numbers, bank.recipe.data.ignore) if format == "coco" else None
+        _place_real(files, part, writer, coco)
         count = round(ratio * len(files))
-        _draw(bank, count, part, writer, seed)
+        _draw(bank, count, part, writer, seed, coco)
+        if coco is not None:
+            coco.write(writer.root / part / "annotations.json")
         apart = bring_along(files.root.parent, writer) if part.name else {}
         writer.write_list()
     return ExportSummary(goal, len(files), count, apart)
 
 
-def _place_real(files: MaskFiles, part: Path, writer: Writer) -> None:
+def _place_real(files: MaskFiles, part: Path, writer: Writer, coco: CocoMaps | None) -> None:
     as_they_are = files.coco is None and not (files.table is not None and files.table.colours)
     for index, (image, mask) in enumerate(zip(files.images, files.masks, strict=True)):
         placed = writer.real(image, part / "images" / image.name)
+        if coco is not None:
+            coco.add(placed.name, files[index][1])
+            writer.note(placed, "annotations.json", "real")
+            continue
         beside = part / "masks" / placed.with_suffix(mask.suffix if as_they_are else ".png").name
         if as_they_are:
             beside = writer.real(mask, beside)
@@ -108,18 +119,20 @@ def _place_real(files: MaskFiles, part: Path, writer: Writer) -> None:
         writer.note(placed, beside.as_posix(), "real")
 
 
-def _draw(bank: GeneratorBank, count: int, part: Path, writer: Writer, seed: int) -> None:
+def _draw(bank: GeneratorBank, count: int, part: Path, writer: Writer, seed: int, coco: CocoMaps | None = None) -> None:
     numbers = _numbers(bank.label_numbers, bank.recipe.data.ignore)
     prefix = writer.prefix(part / "images", seed)
     for start in range(0, count, _CHUNK):
         images, maps = bank.sample_pairs(min(_CHUNK, count - start), seed=seed, start=start)
         for index, (image, one) in enumerate(zip(images, maps, strict=True), start):
-            places = [part / folder / f"{prefix}{index:06d}.png" for folder in ("images", "masks")]
-            for place in places:
-                (writer.root / place).parent.mkdir(parents=True, exist_ok=True)
-            writer.synthetic(image, places[0])
-            _save(numbers[one.numpy()], writer.root / places[1])
-            writer.note(places[0], places[1].as_posix(), "synthetic")
+            place, beside = (part / folder / f"{prefix}{index:06d}.png" for folder in ("images", "masks"))
+            (writer.root / place).parent.mkdir(parents=True, exist_ok=True)
+            writer.synthetic(image, place)
+            if coco is None:
+                _save(numbers[one.numpy()], writer.root / beside)
+            else:
+                coco.add(place.name, numbers[one.numpy()])
+            writer.note(place, beside.as_posix() if coco is None else "annotations.json", "synthetic")
 
 
 def _numbers(label_numbers: Sequence[int], ignore: int | None) -> npt.NDArray[np.int64]:

@@ -156,6 +156,14 @@ def test_commands(ganaug_command, bank, squares, tmp_path, monkeypatch):
     mixed = list_masks(tmp_path / "x")
     assert len(mixed) == 15
     assert (tmp_path / "x/masks/0.png").read_bytes() == (squares / "masks/0.png").read_bytes()
+    told = ganaug_command("export", file, "--data", squares, "--format", "coco", "--ratio", 2, "--out", tmp_path / "c")
+    assert told.code == 0, told.err
+    coco = list_masks(tmp_path / "c")
+    assert coco.table.names == ("background", "object")
+    for index, path in enumerate(coco.images):  # no pixel is lost on the way
+        mask = np.asarray(Image.open(tmp_path / "x/masks" / path.name))
+        assert np.array_equal(coco[index][1] == 1, mask == 255)
+    assert len(coco) == 15
     for command in ("measure", "screen"):
         assert "wants a bank of task classify" in ganaug_command(command, file, "--data", squares).complaint
     assert "wants a bank of task classify" in ganaug_command("export", file, "--data", squares).complaint

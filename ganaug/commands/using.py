@@ -65,10 +65,12 @@ def export(
     goal = out if out is not None else source.with_name(f"{source.stem}-mixed")  # never inside the data
     if enlarge is not None and format is not ExportFormat.imagefolder:
         raise RecipeError("only images of classes can be enlarged; leave --enlarge out")
-    if format is ExportFormat.masks:
+    loaded = load(bank)
+    if format is ExportFormat.masks or (format is ExportFormat.coco and loaded.task == "segment"):
         if screening:
             raise RecipeError("pairs of image and mask cannot be screened; leave --screening out")
-        say(str(export_masks(load(bank), data, goal, ratio=ratio, seed=seed, exist_ok=exist_ok)))
+        form = "coco" if format is ExportFormat.coco else "masks"
+        say(str(export_masks(loaded, data, goal, format=form, ratio=ratio, seed=seed, exist_ok=exist_ok)))
         return
     if format is not ExportFormat.imagefolder:
         if screening:
