@@ -81,4 +81,5 @@ def run_lengths(inside: npt.NDArray[np.bool_]) -> list[int]:
     """
     flat = np.concatenate([[False], inside.ravel(order="F")])
     starts = np.flatnonzero(flat[1:] != flat[:-1])
-    return np.diff(np.concatenate([[0], starts, [inside.size]])).tolist()
+    lengths: list[int] = np.diff(np.concatenate([[0], starts, [inside.size]])).tolist()
+    return lengths

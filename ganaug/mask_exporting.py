@@ -58,9 +58,9 @@ def export_masks(
 ) -> ExportSummary:
     """Write the pairs of `data` with synthetic ones beside them, and `ganaug.csv`, which says which is which.
 
-    Images go to `images/`, and masks to `masks/` under one stem, or all into one file, `annotations.json`. Where `data` has a `train` folder, so has `out`, and
-    validation and test folders are brought along as they are. Masks in colours, and those of a COCO file, become
-    numbers. Synthetic pairs have the bank's resolution.
+    Images go to `images/`, and masks to `masks/` under one stem, or all into one file, `annotations.json`. Where `data`
+    has a `train` folder, so has `out`, and validation and test folders are brought along as they are. Masks in colours,
+    and those of a COCO file, become numbers. Synthetic pairs have the bank's resolution.
 
     Args:
         bank: where synthetic pairs come from.

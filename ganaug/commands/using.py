@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -69,7 +69,7 @@ def export(
     if format is ExportFormat.masks or (format is ExportFormat.coco and loaded.task == "segment"):
         if screening:
             raise RecipeError("pairs of image and mask cannot be screened; leave --screening out")
-        form = "coco" if format is ExportFormat.coco else "masks"
+        form: Literal["masks", "coco"] = "coco" if format is ExportFormat.coco else "masks"
         say(str(export_masks(loaded, data, goal, format=form, ratio=ratio, seed=seed, exist_ok=exist_ok)))
         return
     if format is not ExportFormat.imagefolder:
