@@ -13,13 +13,16 @@ The house, from the floor up; each part imports only from parts above it in this
     measures/      tensors only: features, kernel distance, precision, recall, density, coverage, copies, spread
     data/          real labelled images in: folders, CSV files and any user's dataset read below its transform;
                    images with masks: mask_files.py on disk, mask_view.py a user's dataset, masks.py as read
+                   images of two domains: domains.py;
                    images with boxes: box_files.py on disk, by box_yolo.py, box_voc.py and box_coco.py;
                    box_view.py a user's dataset and the scenes made of it, objects.py crops of single objects;
                    images alone, whatever their labels: pictures.py
     gan/           tensors only: networks, losses, augmentation, EMA, the training step, the loop, monitor, checkpoint;
                    picture_networks.py, parts of those that make a picture of a picture; enlarger.py, one of twice
-                   the size, shrinking.py, what that learns from, enlarging_step.py, how
-    tasks/         what is particular to a kind of label: how items are read, which networks, how samples are labelled
+                   the size, shrinking.py, what that learns from, enlarging_step.py, how; translation.py, an image to
+                   one of another domain, translating.py, how that is learned
+    tasks/         what is particular to a kind of label: how items are read, which networks, how samples are labelled;
+                   exam.py, what a snapshot is scored on
     bank.py        GeneratorBank: sample, save, load; bank_file.py, its file; manifest.py, what it says of itself;
                    bank_pictures.py, what it makes of pictures that it is given
     classifier.py  the reference classifier: judge of samples, learner of comparisons; crossfit.py, judging honestly;
@@ -29,6 +32,7 @@ The house, from the floor up; each part imports only from parts above it in this
                    the labelled images; run_folder.py, what tells how it went
     launching.py   how a fit comes to run as several processes, on one machine or many; starting.py, those started here
     pool.py        bank -> samples on disk, memory-mapped; pool_making.py, by several processes
+    translated.py  a dataset's images in another domain, on disk
     screening/     which samples are fit to train on: an out-of-fold judge, far ones, copies, redundant ones
     dataset.py     GanAugmented; choosing.py, what ratio="auto" and screening mean; ratios.py, how many samples of
                    which class in which epoch; matching.py, whose classes are whose; batches.py, a fixed real share

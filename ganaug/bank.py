@@ -32,6 +32,7 @@ _WAYS = {
     "segment": "sample_pairs gives its images with their label maps",
     "detect": "sample_objects gives its objects with their alpha",
     "enlarge": "enlarge makes images of twice the size of those it is given",
+    "translate": "translate turns images into the other domain",
 }
 
 

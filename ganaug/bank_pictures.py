@@ -7,15 +7,19 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ganaug.compositing.tiles import in_tiles
 from ganaug.errors import BankError
 from ganaug.gan.enlarger import EnlargingGenerator
+from ganaug.gan.translation import TranslationGenerator
 
-__all__ = ["ENLARGED_MOST", "PictureMaking", "check_pictures"]
+__all__ = ["ENLARGED_MOST", "LEAST_SIDE", "PictureMaking", "check_pictures"]
 
 ENLARGED_MOST = 8  # times the side
+LEAST_SIDE = 16  # px of an image that is translated: smaller ones show nothing at a quarter of their side
 _TILE, _OVERLAP = 128, 48  # px of an image that is enlarged: what is larger is enlarged in tiles
+_LARGEST, _AROUND = 256, 64  # px of a tile that is translated, and shared by neighbours
 
 
 class _Bank(Protocol):
@@ -69,6 +73,46 @@ class PictureMaking:
             count, channels, height, width = images.shape
             images = torch.cat(made) if made else images.new_empty(count, channels, 2 * height, 2 * width)
         return images
+
+    def translate(self: _Bank, images: Tensor) -> Tensor:
+        """Images of the source domain in the target domain, by a bank of a recipe such as translate-64.
+
+        Large ones are translated in overlapping tiles, without seams; what the bank learned from at another scale, or
+        whole, is brought to that scale and back.
+
+        Args:
+            images: (C, H, W) or (N, C, H, W) uint8 of any size from 16 pixels on; C as the bank's channels. Each is
+                translated by itself, so that the result does not depend on the others.
+
+        Returns:
+            The same shape, uint8 on the CPU; everything is where it was.
+
+        Raises:
+            BankError: the bank is for another task, or the images are of another form.
+        """
+        self.check_task("translate", "translate", "fit one for it with a recipe such as translate-64")
+        batch = images[None] if images.ndim == 3 else images
+        check_pictures(batch, self.channels, least=LEAST_SIDE)
+        generator = self.generators[0]
+        assert isinstance(generator, TranslationGenerator), "what the task builds"
+        made = [self._run(lambda image=image: _translated(generator, image.to(self.device))) for image in batch]  # type: ignore[misc]
+        found = torch.cat(made) if made else batch.cpu()
+        return found[0] if images.ndim == 3 else found
+
+
+def _translated(generator: TranslationGenerator, image: Tensor) -> Tensor:
+    """(1, C, H, W) in [-1, 1] of an image (C, H, W) uint8."""
+    size, shape = image.shape[-2:], generator.shape
+    factor = shape.resolution / (min(size) if shape.tile is None else shape.tile)
+    if factor != 1:
+        scaled = [max(LEAST_SIDE, round(side * factor)) for side in size]
+        small = functional.interpolate(image[None].float(), scaled, mode="bilinear", antialias=True)
+        image = small[0].round().clamp(0, 255).to(torch.uint8)
+    side = min(_LARGEST, -(-max(image.shape[-2:]) // 8) * 8)
+    made = in_tiles(image, side, min(_AROUND, side // 4), generator.translate)[None]
+    if made.shape[-2:] != size:
+        made = functional.interpolate(made, size, mode="bicubic", antialias=True, align_corners=False)
+    return made
 
 
 def check_pictures(images: Tensor, channels: int, *, least: int = 1, what: str = "images") -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ganaug.data import LabelledImages
+from ganaug.errors import LeakError
 from ganaug.gan.mixed import Others
 from ganaug.gan.processes import Processes
 from ganaug.gan.training import Training
@@ -17,7 +18,7 @@ from ganaug.guesses import guess_classes
 from ganaug.planning import Plan
 from ganaug.run_folder import RunFolder
 
-__all__ = ["as_one", "images_known", "kept_of", "others_of", "prints_of"]
+__all__ = ["as_one", "images_known", "kept_of", "others_of", "prints_of", "refuse_leaks"]
 
 
 def others_of(plan: Plan, processes: Processes, run: RunFolder | None) -> Others | None:
@@ -77,6 +78,14 @@ def prints_of(held_back: Sequence[str] | LabelledImages) -> tuple[tuple[str, ...
     if isinstance(held_back, LabelledImages):
         return held_back.fingerprints, held_back.perceptual
     return tuple(held_back), ()
+
+
+def refuse_leaks(data: LabelledImages, held_back: Sequence[str] | LabelledImages) -> None:
+    """Raises LeakError where an image to be fitted on is one that is held back."""
+    if leaked := len(set(data.fingerprints) & set(prints_of(held_back)[0])):
+        raise LeakError(
+            f"{leaked} of the images to fit on are among those held back for an honest score; leave them out of the fit"
+        )
 
 
 def kept_of(trained: Training) -> dict[str, Tensor]:

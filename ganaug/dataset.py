@@ -25,7 +25,10 @@ from ganaug.choosing import (
     screening_settings,
     varying_own,
 )
+from ganaug.data import DatasetView
+from ganaug.data.domains import any_view
 from ganaug.data.items import join_item, split_item
+from ganaug.data.joint_view import JointView
 from ganaug.enlarging import enlarged_to
 from ganaug.errors import RecipeError
 from ganaug.matching import (
@@ -39,9 +42,10 @@ from ganaug.matching import (
 )
 from ganaug.pool import SamplePool
 from ganaug.pool_making import Report
-from ganaug.ratios import AnnealedRatio, Ratio, SlotPlan, interleaved
+from ganaug.ratios import AnnealedRatio, Ratio, SlotPlan, interleaved, schedule_of
 from ganaug.recipe import Scenes
 from ganaug.tasks import get_task
+from ganaug.translated import Translations, translation_chance
 
 __all__ = ["AnnealedRatio", "FixedShareBatchSampler", "GanAugmented"]
 
@@ -72,7 +76,11 @@ class GanAugmented(Dataset[Any]):
             list, an `AnnealedRatio`, or any picklable function of the epoch that never exceeds its first value), or
             "auto": what the bank's verdict says.
         mode: "sample" for what the bank makes by itself; "variation" for variations of the dataset's own images, of any
-            classes, by a bank that was fitted with a recipe of variations, as vary-32.
+            classes, by a bank that was fitted with a recipe of variations, as vary-32; "translation" for the dataset's
+            own images in another domain, by a bank that was fitted with a recipe such as translate-64. Then there are
+            no slots: an index holds its real sample or, by `probability`, the same with its image translated and put
+            through the dataset's transforms, and its class, mask or boxes as they are.
+        probability: with mode "translation", that an image is translated in an epoch, 0 to 1; 0.5 by default.
         epochs: how many the training has; where the verdict is of synthetic images that give way to real ones over the
             epochs, "auto" needs it.
         screening: use only samples that are fit to train on: True for the recipe's settings or the defaults, settings
@@ -96,7 +104,8 @@ class GanAugmented(Dataset[Any]):
     Raises:
         LeakError: the dataset has images that the bank's fit held back for an honest score (not with check=False).
         DataError: the dataset cannot be read below its transform, or shares no class with the bank.
-        BankError: mode is "variation" and the bank varies no images, or one of the banks is not for what it is given.
+        BankError: mode is "variation" and the bank varies no images, or "translation" and it translates none, or one of
+            the banks is not for what it is given.
         RecipeError: a ratio or another setting is out of range.
         OutputError: the pool cannot be written.
     """
@@ -107,7 +116,8 @@ class GanAugmented(Dataset[Any]):
         bank: GeneratorBank | str | Path,
         *,
         ratio: Ratio = "auto",
-        mode: Literal["sample", "variation"] = "sample",
+        mode: Literal["sample", "variation", "translation"] = "sample",
+        probability: float | None = None,
         epochs: int | None = None,
         screening: ScreeningChoice = None,
         soft_labels: bool = False,
@@ -125,13 +135,17 @@ class GanAugmented(Dataset[Any]):
         self._seed = _whole(seed, "seed", 0, 2**63 - 1)
         self._factor = _whole(pool_factor, "pool_factor", 1, 1000)
         bank = bank if isinstance(bank, GeneratorBank) else GeneratorBank.load(bank)
-        if mode not in ("sample", "variation"):
-            raise RecipeError(f"mode is {mode!r}; give 'sample' or 'variation'")
+        unsuited = soft_labels or screening or balance or scenes is not None or not isinstance(ratio, str)
+        chance = translation_chance(mode, probability, unsuited=bool(unsuited))
         if mode == "variation":
             bank = varying_own(bank, dataset, raw)
         if soft_labels or screening:
             bank.check_task("classify", "soft labels or screening", "leave soft_labels and screening out")
         self.dataset = dataset
+        self._translations: Translations | None = None
+        if chance is not None:
+            self._translate(bank, chance, raw, transform, pool_dir, check, report)
+            return
         recipe = bank.recipe
         if scenes is not None:
             bank.check_task("detect", "scenes", "leave scenes out")
@@ -159,11 +173,7 @@ class GanAugmented(Dataset[Any]):
             worries.append(hard_labels(bank, auto, soft_labels))
         self._names = _names_by_number(self._view.class_names, self._matched)
         self._soft_classes = max(len(self._names), max(self._targets) + 1) if soft_labels else None
-        # in shared memory, so that workers that persist see `set_epoch`
-        self._epoch = torch.zeros(1, dtype=torch.int64, device="cpu").share_memory_()  # type: ignore[no-untyped-call]
-        self._filled_in: tuple[int, npt.NDArray[np.int64]] | None = None
-        self._pool: SamplePool | None = None
-        self._barren = np.zeros(len(self._matched), dtype=bool)
+        self._begin()
         if self._slots.any():
             counts: dict[int, int] = {}
             for cls, slots in zip(self._matched, self._slots.tolist(), strict=True):
@@ -177,6 +187,42 @@ class GanAugmented(Dataset[Any]):
             self._fill(source, counts, chosen, pool_dir, report)
         for worry in filter(None, worries):
             warnings.warn(worry, stacklevel=2)
+
+    def _begin(self) -> None:
+        """Set what changes with the epochs, and what is made later."""
+        # in shared memory, so that workers that persist see `set_epoch`
+        self._epoch = torch.zeros(1, dtype=torch.int64, device="cpu").share_memory_()  # type: ignore[no-untyped-call]
+        self._filled_in: tuple[int, npt.NDArray[np.int64]] | None = None
+        self._pool: SamplePool | None = None
+        self._barren = np.zeros(len(self._matched), dtype=bool)
+
+    def _translate(
+        self,
+        bank: GeneratorBank,
+        chance: float,
+        raw: Any,
+        transform: Callable[[Any], Any] | None,
+        pool_dir: str | Path | None,
+        check: bool,
+        report: Report | None,
+    ) -> None:
+        """Make the translations; there are no slots."""
+        bank.check_task("translate", "mode='translation'", "fit one with a recipe such as translate-64")
+        self._view = any_view(self.dataset, raw=raw, transform=transform)
+        labels = np.asarray(self._view.labels(), dtype=np.int64)
+        self._real_length, self._soft_classes = len(labels), None
+        self._matched, self._slots = [], np.zeros(0, dtype=np.int64)
+        self._plan = SlotPlan((), schedule_of(0.0), False)
+        names = self._view.class_names
+        self._names = names if names is not None else [str(number) for number in range(int(labels.max()) + 1)]
+        self._lay_out(labels)
+        self._begin()
+        worry = strange_images(self._view, (), bank) if check else None
+        self._translations = Translations(
+            self._view, bank, probability=chance, seed=self._seed, directory=pool_dir, report=report
+        )
+        if worry:
+            warnings.warn(worry, stacklevel=3)
 
     def _fill(
         self,
@@ -245,29 +291,49 @@ class GanAugmented(Dataset[Any]):
         self._epoch[0] = number
 
     def is_synthetic(self, index: int) -> bool:
-        """Whether the index holds a synthetic sample in this epoch."""
-        return self._real_at(self._checked(index), self.epoch) is None
+        """Whether the index holds a synthetic sample, or a translated one, in this epoch."""
+        real = self._real_at(self._checked(index), self.epoch)
+        return real is None or self._is_translated(real, self.epoch)
 
     def synthetic_indices(self) -> npt.NDArray[np.int64]:
-        """All indices that hold a synthetic sample in this epoch, ascending."""
+        """All indices that hold a synthetic sample, or a translated one, in this epoch, ascending."""
+        if self._translations is not None:
+            return np.flatnonzero([self._is_translated(index, self.epoch) for index in range(self._real_length)])
         return self._real_length + np.flatnonzero(self._slot_rank < self._filled(self.epoch)[self._slot_class])
 
     def __getitem__(self, index: int) -> Any:
         place = self._checked(index)
         epoch = self.epoch
         real = self._real_at(place, epoch)
-        return self._synthetic(place, epoch) if real is None else self._told(self._view.real(real), real)
+        if real is None:
+            return self._synthetic(place, epoch)
+        return self._translated(real) if self._is_translated(real, epoch) else self._told(self._view.real(real), real)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Several items at once, the real ones by the dataset's own `__getitems__` where it has one."""
         places, epoch = [self._checked(index) for index in indices], self.epoch
         real = [self._real_at(place, epoch) for place in places]
-        wanted = [index for index in real if index is not None]
+        wanted = [index for index in real if index is not None and not self._is_translated(index, epoch)]
         fetched = iter(self._view.getitems(wanted) if wanted else ())
-        return [
-            self._synthetic(place, epoch) if index is None else self._told(next(fetched), index)
-            for place, index in zip(places, real, strict=True)
-        ]
+        made = []
+        for place, index in zip(places, real, strict=True):
+            if index is None:
+                made.append(self._synthetic(place, epoch))
+            elif self._is_translated(index, epoch):
+                made.append(self._translated(index))
+            else:
+                made.append(self._told(next(fetched), index))
+        return made
+
+    def _is_translated(self, index: int, epoch: int) -> bool:
+        """Whether a real sample's image is translated in an epoch."""
+        return self._translations is not None and self._translations.chosen(index, epoch)
+
+    def _translated(self, index: int) -> Any:
+        """The item of a real sample with its image translated."""
+        assert self._translations is not None, "made with the mode"
+        assert isinstance(self._view, (DatasetView, JointView)), "as the mode views datasets"
+        return self._view.with_image(self._translations[index], index)
 
     def _told(self, item: Any, index: int) -> Any:
         """The item of a real sample, with a soft label where those are wanted."""
@@ -320,6 +386,8 @@ class GanAugmented(Dataset[Any]):
         self._epoch.share_memory_()  # a copy's own epoch must reach its own workers
 
     def __repr__(self) -> str:
+        if self._translations is not None:
+            return f"GanAugmented({type(self.dataset).__name__}: {self._translations}, epoch {self.epoch})"
         slots = ", ".join(f"{cls.name} {count}" for cls, count in zip(self._matched[:8], self._slots, strict=False))
         more = ", ..." if len(self._matched) > 8 else ""
         return (

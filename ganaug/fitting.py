@@ -18,7 +18,7 @@ import ganaug
 from ganaug import measures
 from ganaug.bank import GeneratorBank, Manifest
 from ganaug.basing import refuse_held_back, start_of
-from ganaug.beside import as_one, images_known, kept_of, others_of, prints_of
+from ganaug.beside import as_one, images_known, kept_of, others_of, prints_of, refuse_leaks
 from ganaug.data import LabelledImages, usable_rows
 from ganaug.gan.loop import Fit, Snapshot
 from ganaug.gan.mixed import Others
@@ -31,6 +31,7 @@ from ganaug.manifest import Happening
 from ganaug.planning import OnBad, Plan, RecipeLike, enough_memory, plan_fit
 from ganaug.progress import Bar
 from ganaug.tasks import get_task
+from ganaug.tasks.exam import Exam, sampled
 
 __all__ = ["fit", "fit_plan"]
 
@@ -38,6 +39,7 @@ _SHOWN = 8  # images of a class in a grid
 _SCORES = (
     "score", "coverage", "kernel_distance", "spread_ratio", "sharpness_ratio", "noise_ratio", "source_ratio",
     "detail_ratio", "error_ratio",
+    "distance_left", "verdict", "content",
 )  # fmt: skip
 _COMPARED, _LEAST_COMPARED = 6000, 100  # real images that a snapshot is compared with: in all, and of each class
 
@@ -58,6 +60,7 @@ def fit(
     run_dir: str | Path | None = None,
     resume: bool = False,
     raw: Any = None,
+    target: Any = None,
     unlabelled: Any = None,
     base: GeneratorBank | str | Path | None = None,
     into: GeneratorBank | str | Path | None = None,
@@ -87,6 +90,8 @@ def fit(
             left there is replaced, unless `resume`.
         resume: go on from the last checkpoint in `run_dir`, with its recipe; afresh where there is none.
         raw: the dataset's images below its transform, where ganaug cannot find them itself.
+        target: with a recipe of task translate, the images that those of `dataset` are to look like, of which nobody
+            need know which goes with which; a path or a dataset, whose labels are not looked at, nor `dataset`'s own.
         unlabelled: more images, whose labels are not looked at: a folder of any layout, a CSV, a dataset as the first
             argument, or `LabelledImages`; the recipe's `data.unlabelled` by default. Those whose class judges are sure
             of join it, and the generators learn what images are like from all of them. There may be other things among
@@ -107,8 +112,8 @@ def fit(
     """
     plan = plan_fit(
         dataset, classes=classes, recipe=recipe, settings=settings, seed=seed, kimg=kimg, minutes=minutes, batch=batch,
-        device=device, devices=devices, num_nodes=num_nodes, raw=raw, unlabelled=unlabelled, base=base,
-        into=into, on_bad=on_bad, run_dir=run_dir, resume=resume,
+        device=device, devices=devices, num_nodes=num_nodes, raw=raw, target=target, unlabelled=unlabelled,
+        base=base, into=into, on_bad=on_bad, run_dir=run_dir, resume=resume,
     )  # fmt: skip
     return fit_plan(plan, held_back=held_back, progress=progress)
 
@@ -129,6 +134,7 @@ def _fit_here(
     """One process's part in a plan; the first alone examines, speaks and writes."""
     ranks = dataclasses.replace(plan.ranks, device=device, processes=processes)
     plan, run = dataclasses.replace(plan, ranks=ranks), plan.run if processes.first else None
+    refuse_leaks(plan.data, held_back)
     if plan.unlabelled is not None:
         plan = dataclasses.replace(plan, rows=usable_rows(plan.unlabelled, plan.data, *prints_of(held_back)))
     if plan.base is not None:
@@ -143,10 +149,11 @@ def _fit_here(
         parts = _parts(plan, others)
         with enough_memory(plan.recipe), Bar(plan.recipe.kimg or 0, shown=progress and processes.first) as bar:
             judge = None
-            if processes.first and not get_task(plan.recipe.task).of_pictures:
-                judge = measures.train_features(
-                    plan.data.images, plan.data.labels, seed=plan.recipe.seed, half=half_pays(torch.device("cpu"))
-                )
+            if processes.first:
+                known = get_task(plan.recipe.task).to_tell_apart(plan.data)
+                if known is not None:
+                    half = half_pays(torch.device("cpu"))
+                    judge = measures.train_features(*known, seed=plan.recipe.seed, half=half)
             for part in parts:
                 examiner = _Examiner(plan, part, judge) if processes.first else None
                 fits.append(_fit_part(plan, part, len(parts), examiner, bar))
@@ -169,6 +176,8 @@ class _Part:
     """(N,) int64, places in `classes`."""
     conditions: Any
     """What the generator is told of each image, as its task gives it."""
+    real: tuple[Tensor, Tensor]
+    """Real images in the form of samples, NCHW uint8, and their labels as above."""
     shape: Shape
     """Of the generator that is kept: of these classes."""
     others: Others | None = None
@@ -190,14 +199,15 @@ def _parts(plan: Plan, others: Others | None) -> list[_Part]:
         counts = torch.bincount(others.labels[others.labels >= 0], minlength=len(counts) + 1)[:-1] + counts
     shape = task.shape(data, plan.recipe, most=int(counts.max()))
     if not plan.recipe.per_class:
-        return [_Part(0, "all", task.groups(data), data.images, data.labels, task.conditions(data), shape, others)]
+        known, real = task.conditions(data), task.real_samples(data)
+        return [_Part(0, "all", task.groups(data), data.images, data.labels, known, real, shape, others)]
     shape = dataclasses.replace(shape, classes=1)
     parts = []
     for index, name in enumerate(data.class_names):
         images = _rows(data.images, (data.labels == index).nonzero().flatten())
         labels = torch.zeros(len(images), dtype=torch.int64)
         own = None if others is None else as_one(others, index)
-        parts.append(_Part(index, f"class-{index}", (name,), images, labels, labels, shape, own))
+        parts.append(_Part(index, f"class-{index}", (name,), images, labels, labels, (images, labels), shape, own))
     return parts
 
 
@@ -215,69 +225,36 @@ class _Examiner:
     plan: Plan
     part: _Part
     judge: measures.FeatureNetwork | None
-    """None where the task scores by itself."""
-    labels: Tensor = field(init=False)
-    noise: Tensor = field(init=False)
-    asked: Tensor | None = field(init=False)
-    """The judge's numbers of the classes asked for; None where it knows no classes."""
+    """None where the task scores without one."""
+    exam: Exam = field(init=False)
 
     def __post_init__(self) -> None:
-        random = torch.Generator().manual_seed(self.plan.recipe.seed + 3)  # Fit uses the three before
-        self.labels = torch.arange(len(self.part.classes)).repeat_interleave(self.plan.recipe.snapshots.samples)
-        self.noise = torch.randn(len(self.labels), self.part.shape.latent_dim, generator=random)
-        groups = len(get_task(self.plan.recipe.task).groups(self.plan.data))
-        self.asked = self.labels + (self.part.index if self.plan.recipe.per_class else 0) if groups > 1 else None
-        rows = _compared(self.part.labels, len(self.part.classes))
-        self.images, self.image_labels = self.part.images[rows], self.part.labels[rows]
-        self.real_features = self.judge.features(self.images) if self.judge is not None else None
-        self._measured: dict[str, list[float]] = {}
+        recipe, task = self.plan.recipe, get_task(self.plan.recipe.task)
+        random = torch.Generator().manual_seed(recipe.seed + 3)  # Fit uses the three before
+        labels = torch.arange(len(self.part.classes)).repeat_interleave(recipe.snapshots.samples)
+        noise = torch.randn(len(labels), self.part.shape.latent_dim, generator=random)
+        known = len(task.groups(self.plan.data))
+        asked = labels + (self.part.index if recipe.per_class else 0) if known > 1 else None
+        images, image_labels = self.part.real
+        rows = _compared(image_labels, len(self.part.classes))
+        self.exam = Exam(recipe, self.judge, images[rows], image_labels[rows], noise, labels, asked, known)
 
     def score(self, generator: nn.Module) -> tuple[float, dict[str, float]]:
         """One number to choose a snapshot by, and what is worth logging."""
-        own = get_task(self.plan.recipe.task).score(generator, self.images, self.plan.recipe)
-        if own is not None:
-            return own
-        assert self.judge is not None, "made where the task does not score by itself"
-        assert self.real_features is not None
-        synthetic = _images(generator, self.noise, self.labels)
-        features = self.judge.features(synthetic)
-        found = measures.fidelity(self.real_features, self.image_labels, features, self.labels)
-        spreads = self._ratios(measures.spread, synthetic)
-        seen: dict[str, float] = {}
-        if self.asked is not None:
-            wrong = float((self.judge.classes(features) != self.asked).float().mean())
-            seen = {"confusion": wrong / (1 - 1 / len(self.plan.data.class_names))}  # 1: as by chance
-        varied = get_task(self.plan.recipe.task).variety(generator, self.images, self.image_labels)
-        return found.score * min(1.0, 2 * varied.get("noise_ratio", 1.0)), {
-            **varied,
-            "coverage": found.coverage,
-            "kernel_distance": found.kernel_distance,
-            "spread_ratio": _mean(spreads),
-            "sharpness_ratio": _mean(self._ratios(measures.sharpness, synthetic)),
-            "least_coverage": min(found.class_coverage),
-            "least_spread": min(spreads),
-            **seen,
-        }
+        return get_task(self.plan.recipe.task).score(generator, self.exam)
 
     def synthetic(self, generator: nn.Module) -> dict[str, Tensor]:
         """A few images of each class, NCHW uint8."""
-        chosen = torch.cat([(self.labels == i).nonzero().flatten()[:_SHOWN] for i in range(len(self.part.classes))])
-        images, labels = _images(generator, self.noise[chosen], self.labels[chosen]), self.labels[chosen]
+        exam = self.exam
+        chosen = torch.cat([(exam.labels == i).nonzero().flatten()[:_SHOWN] for i in range(len(self.part.classes))])
+        labels = exam.labels[chosen]
+        images = sampled(generator, exam.noise[chosen], labels)
         return {name: images[labels == i] for i, name in enumerate(self.part.classes)}
 
     def real(self) -> dict[str, Tensor]:
         """As many real ones."""
-        return {name: self.images[self.image_labels == i][:_SHOWN] for i, name in enumerate(self.part.classes)}
-
-    def _ratios(self, measure: Callable[[Tensor], float], synthetic: Tensor) -> list[float]:
-        """For each class, a measure of the synthetic images by that of the real ones, which is taken once."""
-        if measure.__name__ not in self._measured:
-            self._measured[measure.__name__] = self._of_each(measure, self.images, self.image_labels)
-        ours, theirs = self._of_each(measure, synthetic, self.labels), self._measured[measure.__name__]
-        return [made / max(1e-6, real) for made, real in zip(ours, theirs, strict=True)]
-
-    def _of_each(self, measure: Callable[[Tensor], float], images: Tensor, labels: Tensor) -> list[float]:
-        return [measure(images[labels == i]) for i in range(len(self.part.classes))]
+        images, labels = self.exam.images, self.exam.image_labels
+        return {name: images[labels == i][:_SHOWN] for i, name in enumerate(self.part.classes)}
 
 
 def _compared(labels: Tensor, classes: int) -> Tensor:
@@ -352,17 +329,6 @@ def _fit_part(
     if plan.run is not None and plan.ranks.first:
         plan.run.draw(part.name, part_fit.history, part_fit.events)
     return generator, part_fit, kept_of(trained[-1]) if plan.recipe.networks.keep else {}
-
-
-@torch.no_grad()
-def _images(generator: nn.Module, noise: Tensor, labels: Tensor, chunk: int = 64) -> Tensor:
-    """NCHW uint8 on the CPU, from noise (N, latent_dim) and labels (N,)."""
-    device = next(generator.parameters()).device
-    parts = [
-        generator(part.to(device), part_labels.to(device)).add(1).mul(127.5).round().to("cpu", torch.uint8)
-        for part, part_labels in zip(noise.split(chunk), labels.split(chunk), strict=True)
-    ]
-    return torch.cat(parts)
 
 
 def _manifest(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Union
 
@@ -11,9 +11,8 @@ import numpy.typing as npt
 
 from ganaug.bank import GeneratorBank
 from ganaug.data import DatasetView, fingerprint, near_copies, perceptual_print
-from ganaug.data.box_view import BoxView
 from ganaug.data.class_names import same_classes
-from ganaug.data.mask_view import MaskView
+from ganaug.data.joint_view import JointView
 from ganaug.errors import DataError, LeakError
 
 __all__ = [
@@ -26,7 +25,7 @@ __all__ = [
     "with_size",
 ]
 
-View = Union[DatasetView, MaskView, BoxView]
+View = Union[DatasetView, JointView]
 MOST_CHECKED = 2000  # images whose fingerprints are looked at
 STRANGE_SHARE = 0.1  # images that the bank was not fitted on, above which it is said
 MOST_SIZES = 64  # images whose size is looked at
@@ -85,7 +84,7 @@ def unmatched_classes(
     )
 
 
-def strange_images(view: View, matched: list[MatchedClass], bank: GeneratorBank) -> str | None:
+def strange_images(view: View, matched: Sequence[MatchedClass], bank: GeneratorBank) -> str | None:
     """A warning where the bank was not fitted on the dataset's images, or some all but equal images it held back.
 
     Up to 2000 images, evenly spaced, are looked at.

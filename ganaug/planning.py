@@ -18,6 +18,7 @@ from ganaug.bank import GeneratorBank
 from ganaug.basing import as_base, check_base, recipe_of_base, refuse_held_back
 from ganaug.data import DatasetView, LabelledImages, read_unlabelled, usable_rows
 from ganaug.data.box_files import holds_boxes
+from ganaug.data.domains import DomainImages, Domains
 from ganaug.data.folders import list_images
 from ganaug.data.items import split_item
 from ganaug.data.mask_files import holds_masks
@@ -39,7 +40,7 @@ OnBad = Literal["stop", "skip"]
 RecipeLike = str | Path | Recipe | Mapping[str, Any]
 
 _STEPPING = 0.9  # share of the minutes spent on training steps; the rest goes to snapshots
-_KINDS: dict[type, str] = {MaskedImages: "segment", ObjectImages: "detect"}
+_KINDS: dict[type, str] = {MaskedImages: "segment", ObjectImages: "detect", DomainImages: "translate"}
 _LOOKED_AT = 64  # images whose size is looked at to choose a resolution
 
 
@@ -74,7 +75,8 @@ class Plan:
         counts = [f"{name} {count}" for name, count in zip(names, self.data.counts(), strict=True)]
         listed = ", ".join(counts[:20]) + (", ..." if len(counts) > 20 else "")
         kinds = f"{_several(len(names), 'class', 'classes')} ({listed})"
-        lines = [*self.notes, f"{'objects' if self.recipe.task == 'detect' else 'images'}: {len(self.data)} in {kinds}"]
+        what = {"detect": "objects", "translate": "pieces of the target"}.get(self.recipe.task, "images")
+        lines = [*self.notes, f"{what}: {len(self.data)} in {kinds}"]
         lines += self.data.remarks
         if skipped := self.data.skipped:
             lines.append(f"skipped: {len(skipped)} that cannot be read, the first: {skipped[0]}")
@@ -114,6 +116,7 @@ def plan_fit(
     devices: Devices = None,
     num_nodes: int | None = None,
     raw: Any = None,
+    target: Any = None,
     unlabelled: Any = None,
     base: GeneratorBank | str | Path | None = None,
     into: GeneratorBank | str | Path | None = None,
@@ -130,8 +133,10 @@ def plan_fit(
         raise RecipeError("both base and into are given; classes are added from the bank itself: give one of them")
     flags = {
         "seed": seed, "kimg": kimg, "minutes": minutes, "gan.batch": batch, "data.unlabelled": _said(unlabelled),
-        "base": _said(base if into is None else into),
+        "data.target": _said(target), "base": _said(base if into is None else into),
     }  # fmt: skip
+    if target is not None:
+        dataset = Domains(dataset, target)
     changes = _changes(settings, flags)
     ranks = ranks or resolve_ranks(device, devices, num_nodes).joined()
     with ranks.as_one():
@@ -176,6 +181,10 @@ def _without_budget(
         resolved = load_recipe(recipe).replace(changes)
     if resolved.task != "classify" and (unlabelled is not None or base is not None):
         raise RecipeError(f"unlabelled, base and into do not go with task {resolved.task}; leave them out")
+    if isinstance(dataset, Domains) and resolved.task != "translate":
+        raise RecipeError(
+            f"there is a target domain and the recipe is of task {resolved.task}; leave it out, or take translate-64"
+        )
     ranks.check_batch(resolved.gan.batch)
     data = _read(dataset, resolved, classes, raw, on_bad)
     ranks.check_images(len(data))
@@ -254,7 +263,7 @@ def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 def _read(dataset: Any, recipe: Recipe, classes: Sequence[str] | None, raw: Any, on_bad: OnBad) -> LabelledImages:
     task = get_task(recipe.task)
     if isinstance(dataset, LabelledImages):
-        data, side = dataset, dataset.images.shape[-1]
+        data, side = dataset, dataset.side if isinstance(dataset, DomainImages) else dataset.images.shape[-1]
         if task.of_pictures:
             data = task.read(dataset, recipe, classes=classes)
         if side != recipe.resolution:
@@ -297,6 +306,8 @@ def _probe(
 
 def choose_recipe(dataset: Any, *, raw: Any = None) -> tuple[str, str]:
     """Name of the shipped recipe that fits the images of a path or a dataset, and why."""
+    if isinstance(dataset, Domains):
+        return "translate-64", "there are two domains"
     if isinstance(dataset, MaskedImages) or (isinstance(dataset, (str, Path)) and holds_masks(Path(dataset))):
         return "segment-64", "there are images with masks"
     if isinstance(dataset, ObjectImages) or _has_boxes(dataset if raw is None else raw):

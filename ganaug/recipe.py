@@ -31,6 +31,7 @@ from ganaug.recipe_sections import (
     Section,
     Snapshots,
     Train,
+    Translation,
     Unlabelled,
     Variation,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "Screening",
     "Snapshots",
     "Train",
+    "Translation",
     "Unlabelled",
     "Variation",
     "load_recipe",
@@ -73,10 +75,10 @@ _COMPARED: dict[str, dict[str, Any]] = {
 class Recipe(Section):
     """Everything that decides what a fit does, but for the data and the machine."""
 
-    task: Literal["classify", "segment", "detect", "enlarge"] = Field(
+    task: Literal["classify", "segment", "detect", "enlarge", "translate"] = Field(
         "classify",
         description="what a label is: a class for each image, a map with a class for each pixel, or boxes of objects; "
-        "or what is made of a picture: enlarge, one of twice the size",
+        "or what is made of a picture: enlarge, one of twice the size; translate, one of another domain",
     )
     resolution: Literal[16, 32, 64, 128] = Field(32, description="side of the generated images, in pixels")
     base: str | None = Field(None, description="a bank of other classes to start from; null: from nothing")
@@ -96,6 +98,7 @@ class Recipe(Section):
     maps: Maps = Maps()
     objects: Objects = Objects()
     enlarging: Enlarging = Enlarging()
+    translation: Translation = Translation()
     gan: Gan = Gan()
     unlabelled: Unlabelled = Unlabelled()
     scenes: Scenes = Scenes()
@@ -140,8 +143,10 @@ class Recipe(Section):
             raise ValueError(f"generator must be image with task {task}")
         if self.resolution < 32:
             raise ValueError(f"resolution must be 32 or more with task {task}")
-        if task == "segment" and self.reconstruction.share:
-            raise ValueError("reconstruction.share must be 0 with task segment, which plays from the first step")
+        if task in ("segment", "translate") and self.reconstruction.share:
+            raise ValueError(f"reconstruction.share must be 0 with task {task}, which plays from the first step")
+        if task == "translate" and self.gan.loss == "relativistic":
+            raise ValueError("gan.loss must be non_saturating or hinge with task translate")
         if task == "detect" and self.objects.alpha == "learned" and not self.reconstruction.share:
             raise ValueError("objects.alpha learned needs reconstruction.share above 0: that is when it is learned")
         return self

@@ -21,6 +21,7 @@ __all__ = [
     "Section",
     "Snapshots",
     "Train",
+    "Translation",
     "Unlabelled",
     "Variation",
 ]
@@ -41,6 +42,9 @@ class Data(Section):
     unlabelled: str | None = Field(
         None, description="folder of images without labels, or of unknown ones, that the generators learn from too"
     )
+    target: str | None = Field(
+        None, description="folder of images of the domain that those of the path are translated into; task translate"
+    )
     val: str | None = Field(None, description="folder or CSV file of images that nothing trains on, for comparisons")
     classes: tuple[str, ...] | None = Field(None, description="names of the classes to learn; null: all of them")
     fit: Literal["crop", "pad", "stretch"] = Field(
@@ -59,7 +63,8 @@ class Data(Section):
         None,
         ge=8,
         le=65536,
-        description="side in pixels of the overlapping squares that images with masks are cut into; null: each whole",
+        description="side in pixels of the overlapping squares that images with masks are cut into, and of the crops "
+        "that translation is learned from; null: each whole",
     )
     horizontal_flip: bool = Field(
         False,
@@ -155,6 +160,25 @@ class Enlarging(Section):
     consistency: float = Field(
         1.0, ge=0, le=1000, description="weight of the error of what a result shrinks to, beside that of the result"
     )
+
+
+class Translation(Section):
+    """How images of one domain become those of another; used with task translate."""
+
+    content: float = Field(
+        1.0, gt=0, description="weight of keeping everything at its place: patches are told apart (2007.15651)"
+    )
+    identity: float = Field(
+        1.0, ge=0, description="weight of the same for images of the target domain, which are to stay as they are"
+    )
+    invert: bool = Field(
+        False,
+        description="whether what is bright in the source is dark in the target, as nuclei in fluorescence and in "
+        "stained tissue: the encoder then sees one of the two as a negative",
+    )
+    patches: int = Field(256, ge=8, le=4096, description="places of an image at which patches are compared in a step")
+    temperature: float = Field(0.07, gt=0, le=1, description="of telling patches apart; the lower, the sharper")
+    blocks: int = Field(4, ge=2, le=16, description="residual blocks at a quarter of the side")
 
 
 class Gan(Section):

@@ -40,6 +40,7 @@ from ganaug.planning import OnBad
 from ganaug.recipe import Compare, Recipe, load_recipe
 from ganaug.run_folder import keep_result
 from ganaug.tasks import get_task
+from ganaug.translated import draw_translations
 
 if TYPE_CHECKING:
     from ganaug.adapters.detectors import DetectorResult
@@ -105,11 +106,14 @@ def preview(
 
     `data` is whatever `fit` takes; a copy shows itself as a synthetic image that equals its nearest real one. Of a bank
     for segmentation: new label maps and their images, and one map under six noises; with `data` real maps and images.
+    Of a bank that translates: source images, their translations, and with `data`, of the target domain, real ones.
     Of a bank for detection: cut-outs on chequers, and with `data` on real grounds, and the nearest real crops.
     Of a bank that enlarges: small images, enlarged plainly and by it, and with `data` the real ones.
     """
     if bank.task == "segment":
         return _preview_maps(bank, data, seed, on_bad)
+    if bank.task == "translate":
+        return draw_translations(bank, data, on_bad)
     if bank.task == "detect":
         return _preview_objects(bank, data, classes, columns, seed, on_bad)
     if bank.task == "enlarge":
@@ -365,8 +369,13 @@ def _check_later_steps(recipe: Recipe, folder: Path, classes: int, exist_ok: boo
         torchvision_adapter.build_model(recipe.train.model, recipe.train.weights, classes)
 
 
-def bank_path(data: Path, classes: Sequence[str] | None) -> Path:
-    """Where a bank goes if nothing is said: `cat-dog.ganaug` after a few classes, else after the data's own name."""
+def bank_path(data: Path, classes: Sequence[str] | None, target: str | Path | None = None) -> Path:
+    """Where a bank goes if nothing is said: `cat-dog.ganaug` after a few classes, else after the data's own name.
+
+    Of a translation `day-to-night.ganaug`, after both folders.
+    """
+    if target is not None:
+        return Path(f"{bank_path(data, None).stem}-to-{bank_path(Path(target), None).stem}.ganaug")
     if classes is not None and len(classes) <= 4:
         return Path("-".join(safe_stem(name) for name in classes) + ".ganaug")
     resolved = data.resolve()

@@ -61,7 +61,8 @@ def test_what_a_package_must_bring():
     package = Path(ganaug.__file__).parent
     assert (package / "py.typed").is_file()
     assert "classify-32" in recipe_names()
-    assert {load_recipe(name).task for name in recipe_names()} == {"classify", "detect", "enlarge", "segment"}
+    tasks = {"classify", "detect", "enlarge", "segment", "translate"}
+    assert {load_recipe(name).task for name in recipe_names()} == tasks
 
 
 def test_every_module_says_what_it_is_for():

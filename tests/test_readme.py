@@ -6,6 +6,7 @@ import pytest
 import torch
 from drawn_boxes import square_bank, write_yolo
 from PIL import Image
+from translators import untrained_translator
 
 from ganaug import load_recipe
 from ganaug.cli import app
@@ -28,8 +29,8 @@ def pets(tmp_path, monkeypatch):
 
 
 def test_the_python_blocks_run(pets):
-    assert len(BLOCKS) == 6
-    wrap, fit, vary, enlarge, _, swap = BLOCKS
+    assert len(BLOCKS) == 7
+    wrap, fit, vary, enlarge, _, _, swap = BLOCKS
     fitted = {}
     exec(compile(fit, "README.md", "exec"), fitted)
     assert fitted["images"].shape == (16, 3, 16, 16)
@@ -56,12 +57,21 @@ def test_the_python_blocks_run(pets):
     assert swapped["shown"].shape == (20, 24, 3)
 
 
+def test_the_block_on_translation_runs(pets):
+    (pets / "pets").rename(pets / "day")
+    untrained_translator().save(pets / "day-to-night.ganaug")
+    made = {}
+    exec(compile(BLOCKS[4], "README.md", "exec"), made)
+    assert len(made["train"]) == 24
+    assert made["night"].shape == (3, 20, 20)
+
+
 def test_the_block_on_boxes_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_yolo(tmp_path / "cells")
     square_bank().save(tmp_path / "cells.ganaug")
     made = {}
-    exec(compile(BLOCKS[4], "README.md", "exec"), made)
+    exec(compile(BLOCKS[5], "README.md", "exec"), made)
     assert len(made["train"]) == 9
     assert [image.dtype for image in made["images"]] == [torch.float32] * 4
     assert all(len(target["boxes"]) == len(target["labels"]) for target in made["targets"])
@@ -72,9 +82,8 @@ def test_every_command_and_recipe_that_is_named_exists():
     named = set(re.findall(r"`?ganaug ([a-z]+)\b", README))
     assert commands <= named
     assert {word for word in named if re.search(rf"^\| `ganaug {word}", README, re.MULTILINE)} == commands
-    assert set(re.findall(r"`((?:classify|detect|enlarge|segment|vae|vary)-[a-z0-9-]+)`", README)) == set(
-        recipe_names()
-    )
+    kinds = "classify|detect|enlarge|segment|translate|vae|vary"
+    assert set(re.findall(rf"`((?:{kinds})-[a-z0-9-]+)`", README)) == set(recipe_names())
 
 
 def test_every_setting_that_is_named_exists():

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 @app.command()
 def fit(
     data: OptionalData = None,
+    source: Annotated[Path | None, typer.Option(help="Images to translate, with --target: a folder.")] = None,
+    target: Annotated[Path | None, typer.Option(help="Images that those are to look like: a folder.")] = None,
     classes: Classes = None,
     unlabelled: Unlabelled = None,
     base: Base = None,
@@ -70,15 +72,19 @@ def fit(
     with ranks.as_one():
         changes = read_settings(settings)
         said = (Recipe() if recipe is None else load_recipe(recipe)).replace(changes).data
-        source = data if data is not None else Path(said.path or ".")
+        if source is not None and data is not None:
+            raise DataError("both --source and --data are given; a translation has --source and --target")
+        given = data if source is None else source
+        source = given if given is not None else Path(said.path or ".")
         names = split(classes) or said.classes
-        goal = out or into or bank_path(source, names)
+        goal = out or into or bank_path(source, names, target or said.target)
         run_dir = goal.with_suffix(".run")
         if not dry_run:
             check_bank_path(goal, run_dir, data=source, exist_ok=exist_ok, resume=resume)
     plan = plan_fit(
         source, classes=names, recipe=recipe, settings=changes, seed=seed, kimg=kimg, minutes=minutes, batch=batch,
-        ranks=ranks, unlabelled=unlabelled, base=base, into=into, on_bad=on_bad.value, run_dir=run_dir, resume=resume,
+        ranks=ranks, target=target, unlabelled=unlabelled, base=base, into=into, on_bad=on_bad.value, run_dir=run_dir,
+        resume=resume,
     )  # fmt: skip
     say(*plan.lines())
     if dry_run:
@@ -211,6 +217,9 @@ def _generator(manifest: Manifest) -> str:
     if manifest.task == "enlarge":
         held = manifest.shape["shown"]
         return f"enlarges images to twice their size, and holds {held} of those it was fitted on, at half of it"
+    if manifest.task == "translate":
+        names = f"{manifest.shape['source_name']} into {manifest.class_names[0]}"
+        return f"translates images of {names}, and holds {manifest.shape['sources']} crops of the former"
     if "sources" in manifest.shape:
         return "varies real images, and holds all those that it was fitted on"
     what = "objects with alpha" if manifest.task == "detect" else "images"

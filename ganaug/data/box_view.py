@@ -64,7 +64,7 @@ class BoxView(JointView):
     ) -> None:
         super().__init__(dataset, raw=raw, transform=transform, label="target")
         self._settings, self._flip = settings or Scenes(), flip
-        self.class_names: list[str] | None = names_of(self._source)
+        self.class_names = names_of(self._source)
         """Class names by number; none where the dataset names no classes."""
         self._model = self._first_with_objects()
         self._composer: SceneComposer | None = None

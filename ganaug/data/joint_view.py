@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from ganaug.data.images import READ_ERRORS
+from ganaug.data.forms import form_of, in_form
+from ganaug.data.images import READ_ERRORS, Pixels
 from ganaug.data.items import join_item, split_item
 from ganaug.data.sources import is_plain_subset
 from ganaug.data.transforms import apply_stages, read_below
@@ -32,6 +33,8 @@ class JointView:
 
     what: ClassVar[str] = "images"
     """What `image_size` tells the size of."""
+    class_names: list[str] | None = None
+    """None: an image has no class of its own."""
 
     def __init__(self, dataset: Any, *, raw: Any, transform: Callable[[Any, Any], Any] | None, label: str) -> None:
         self.dataset, self._transform, self._has_raw, self._what = dataset, transform, raw is not None, label
@@ -78,6 +81,10 @@ class JointView:
         """The raw image as the dataset holds it."""
         return self.pair(index)[0]
 
+    def image_size(self, index: int) -> tuple[int, int]:
+        """Height and width of the raw image."""
+        return form_of(self.image(index)).size
+
     def real(self, index: int) -> Any:
         """The dataset's own item."""
         return self._finished(self.dataset[index])
@@ -88,6 +95,12 @@ class JointView:
         if callable(fetch):
             return [self._finished(item) for item in fetch(list(indices))]
         return [self.real(index) for index in indices]
+
+    def with_image(self, image: Pixels, index: int) -> Any:
+        """The item that the dataset would have yielded, had its raw image been this one of its size, HWC uint8."""
+        item = self._raw_item(index)
+        raw, label = split_item(item)
+        return self._made(join_item(item, in_form(image, form_of(raw)), label), index)
 
     def _made(self, item: Any, like: int) -> Any:
         """The item that the dataset would have yielded, had its raw item `like` been this one."""

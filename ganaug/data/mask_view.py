@@ -80,11 +80,6 @@ class MaskView(JointView):
         masks = self._source.masks if isinstance(self._source, MaskFiles) else None
         return super().place(index) if masks is None else str(masks[self.row(index)])
 
-    @property
-    def class_names(self) -> None:
-        """None: an image has no class of its own."""
-        return None
-
     def read(self, index: int) -> tuple[Any, Map]:
         """The raw image, and the mask's numbers (H, W) int64."""
         image, mask = self.pair(index)

@@ -129,6 +129,10 @@ class DatasetView:
         assert samples is not None, "as many as there are slots"
         return self.compose(samples[at], label, like, fit)
 
+    def with_image(self, image: Any, index: int) -> Any:
+        """The item that the dataset would have yielded, had its raw image been this one of the same size."""
+        return self.compose(image, self.label(index), index)
+
     def compose(self, image: Any, label: int, like: int, fit: str | None = None) -> Any:
         """The item that the dataset would have yielded, had its raw image `like` been this one, with this label.
 

@@ -78,7 +78,7 @@ def alike(images: Tensor, labels: Tensor, neighbours: int) -> tuple[Tensor, Tens
 def variety(
     generator: VariationGenerator, images: Tensor, labels: Tensor, *, sources: int = 64, neighbours: int = 5
 ) -> dict[str, float]:
-    """How far variations of one image are apart and from it, by what its neighbours are; see `ClassifyTask.variety`.
+    """How far variations of one image are apart and from it, by what its neighbours are; see `ClassifyTask.score`.
 
     Of `sources` of `images` (N, C, H, W) uint8, evenly spaced, with 3 variations of each.
     """

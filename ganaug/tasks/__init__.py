@@ -9,12 +9,15 @@ from ganaug.tasks.classify import ClassifyTask
 from ganaug.tasks.detect import DetectTask
 from ganaug.tasks.enlarge import EnlargeTask
 from ganaug.tasks.segment import SegmentTask
+from ganaug.tasks.translate import TranslateTask
 
-__all__ = ["ClassifyTask", "DetectTask", "EnlargeTask", "SegmentTask", "Task", "get_task"]
+__all__ = ["ClassifyTask", "DetectTask", "EnlargeTask", "SegmentTask", "Task", "TranslateTask", "get_task"]
 
-Task = Union[ClassifyTask, SegmentTask, DetectTask, EnlargeTask]
+Task = Union[ClassifyTask, SegmentTask, DetectTask, EnlargeTask, TranslateTask]
 
-_TASKS: dict[str, Task] = {task.name: task for task in (ClassifyTask(), SegmentTask(), DetectTask(), EnlargeTask())}
+_TASKS: dict[str, Task] = {
+    task.name: task for task in (ClassifyTask(), SegmentTask(), DetectTask(), EnlargeTask(), TranslateTask())
+}
 
 
 def get_task(name: str) -> Task:

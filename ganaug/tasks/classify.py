@@ -18,6 +18,7 @@ from ganaug.gan.training import Training
 from ganaug.gan.variation import VariationGenerator, VariationShape
 from ganaug.gan.varying import VariationTrainer, variety
 from ganaug.recipe import Recipe
+from ganaug.tasks.exam import Exam
 
 __all__ = ["ClassifyTask"]
 
@@ -94,14 +95,26 @@ class ClassifyTask:
             return VariationGenerator(VariationShape(**shape))
         return Generator(NetworkShape(**shape))
 
-    def variety(self, generator: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
-        """How much the noise matters to variations of `images` (N, C, H, W) uint8, labels (N,); {} of other generators.
+    def to_tell_apart(self, data: LabelledImages) -> tuple[Tensor, Tensor] | None:
+        """Images NCHW uint8 and their classes (N,): what a judge of snapshots learns from, if there is one."""
+        return data.images, data.labels
 
-        `noise_ratio`: how far apart two variations of an image are, by how far apart two of its neighbours in its class
-        are; 0 where nothing varies, or all in one way. `source_ratio`: how far a variation is from its image, by how
-        far a neighbour is. Root mean squares of pixels.
+    def real_samples(self, data: LabelledImages) -> tuple[Tensor, Tensor]:
+        """Real images in the form of samples, NCHW uint8, and which of `groups` each is of, (N,)."""
+        return data.images, data.labels
+
+    def score(self, generator: nn.Module, exam: Exam) -> tuple[float, dict[str, float]]:
+        """One number to choose a snapshot by, the higher the better, and what is worth logging.
+
+        Of variations the noise must matter: `noise_ratio` is how far apart two variations of an image are, by how far
+        apart two of its neighbours in its class are; 0 where nothing varies, or all in one way. `source_ratio` is how
+        far a variation is from its image, by how far a neighbour is. Root mean squares of pixels.
         """
-        return variety(generator, images, labels) if isinstance(generator, VariationGenerator) else {}
+        score, found = exam.fidelity(generator)
+        if not isinstance(generator, VariationGenerator):
+            return score, found
+        varied = variety(generator, exam.images, exam.image_labels)
+        return score * min(1.0, 2 * varied.get("noise_ratio", 1.0)), varied | found
 
     def with_sources(
         self, generator: VariationGenerator, shape: Mapping[str, Any], images: Tensor, labels: Tensor
@@ -130,10 +143,6 @@ class ClassifyTask:
         """Raw output (N, planes, H, W) in [-1, 1]."""
         images: Tensor = generator(noise, labels)
         return images
-
-    def score(self, generator: nn.Module, images: Tensor, recipe: Recipe) -> tuple[float, dict[str, float]] | None:
-        """None: what a generator makes is compared with real images in the features of a network trained on these."""
-        return None
 
     def view(
         self, dataset: Any, recipe: Recipe, numbers: Sequence[int], *, raw: Any = None, transform: Any = None

@@ -19,6 +19,7 @@ from ganaug.gan.processes import Processes
 from ganaug.gan.shrinking import degraded, detail, plainly_enlarged, shrunk
 from ganaug.gan.start import Start
 from ganaug.recipe import Recipe
+from ganaug.tasks.exam import Exam
 
 __all__ = ["EnlargeTask"]
 
@@ -97,13 +98,16 @@ class EnlargeTask:
         images: Tensor = generator(noise, labels)
         return images
 
-    def variety(self, generator: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
-        """Nothing: see `ClassifyTask.variety`."""
-        return {}
+    def to_tell_apart(self, data: LabelledImages) -> None:
+        """Nothing: see `ClassifyTask.to_tell_apart`."""
+
+    def real_samples(self, data: LabelledImages) -> tuple[Tensor, Tensor]:
+        """See `ClassifyTask.real_samples`."""
+        return data.images, data.labels
 
     @torch.no_grad()
-    def score(self, generator: nn.Module, images: Tensor, recipe: Recipe) -> tuple[float, dict[str, float]]:
-        """How good a snapshot is, 0..1, and what is worth logging, of real `images` (N, C, H, W) uint8.
+    def score(self, generator: nn.Module, exam: Exam) -> tuple[float, dict[str, float]]:
+        """How good a snapshot is, 0..1, and what is worth logging, of the exam's images.
 
         They are shrunk, spoilt as in training, always in the same way, and enlarged. `detail_ratio` is how much of the
         finest detail there is then by how much there is in real images, both root mean squares; `error_ratio` is the
@@ -113,6 +117,7 @@ class EnlargeTask:
         """
         assert isinstance(generator, EnlargingGenerator), "built by this task"
         device, random = generator.small.device, torch.Generator().manual_seed(0)
+        images, recipe = exam.images, exam.recipe
         rows = torch.arange(min(_SCORED, len(images))) * len(images) // min(_SCORED, len(images))
         sums = torch.zeros(4)
         for part in rows.split(_CHUNK):

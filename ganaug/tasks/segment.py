@@ -19,6 +19,7 @@ from ganaug.gan.processes import Processes
 from ganaug.gan.spade import MapGenerator, MapShape
 from ganaug.gan.start import Start
 from ganaug.recipe import Recipe
+from ganaug.tasks.exam import Exam
 
 __all__ = ["SegmentTask"]
 
@@ -111,13 +112,17 @@ class SegmentTask:
         images, maps = generator.pairs(noise)
         return torch.cat([images, maps[:, None].to(images).div(127.5).sub(1)], dim=1)
 
-    def variety(self, generator: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
-        """Nothing: see `ClassifyTask.variety`."""
-        return {}
+    def to_tell_apart(self, data: LabelledImages) -> tuple[Tensor, Tensor]:
+        """See `ClassifyTask.to_tell_apart`."""
+        return data.images, data.labels
 
-    def score(self, generator: nn.Module, images: Tensor, recipe: Recipe) -> tuple[float, dict[str, float]] | None:
-        """None: what a generator makes is compared with real images in the features of a network trained on these."""
-        return None
+    def real_samples(self, data: LabelledImages) -> tuple[Tensor, Tensor]:
+        """See `ClassifyTask.real_samples`."""
+        return data.images, data.labels
+
+    def score(self, generator: nn.Module, exam: Exam) -> tuple[float, dict[str, float]]:
+        """See `ClassifyTask.score`."""
+        return exam.fidelity(generator)
 
     def view(
         self, dataset: Any, recipe: Recipe, numbers: Sequence[int], *, raw: Any = None, transform: Any = None

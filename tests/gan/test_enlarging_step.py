@@ -7,6 +7,7 @@ from ganaug.gan.loop import Fit
 from ganaug.gan.shrinking import plainly_enlarged, shrunk
 from ganaug.recipe import load_recipe
 from ganaug.tasks import get_task
+from ganaug.tasks.exam import Exam
 
 CPU = torch.device("cpu")
 SHAPE = EnlargerShape(32, 1, generator_channels=8, discriminator_channels=8, blocks=1, shown=3)
@@ -41,6 +42,11 @@ def test_it_begins_as_the_plain_enlargement_of_any_size():
     assert torch.allclose(squares, squares[..., :1, :1].expand_as(squares), atol=1e-6)
 
 
+def exam(recipe=RECIPE):
+    labels = torch.zeros(len(bars()), dtype=torch.int64)
+    return Exam(recipe, None, bars(), labels, torch.zeros(len(labels), 2), labels)
+
+
 def test_what_is_kept_is_shown_enlarged():
     generator = EnlargingGenerator(SHAPE)
     images = bars()
@@ -55,11 +61,11 @@ def test_what_is_kept_is_shown_enlarged():
 
 def test_it_comes_to_know_edges_that_were_shrunk_away():
     trainer, batches = a_trainer(**{"enlarging.noise": 0.0, "enlarging.blur": 0.0})
-    before, first = get_task("enlarge").score(trainer.sampler, bars(), trainer.recipe)
+    before, first = get_task("enlarge").score(trainer.sampler, exam(trainer.recipe))
     for step in range(80):
         logged = trainer.step(batches.draw(), step / 80)
     assert {"discriminator", "generator", "reconstruction", "real_sign"} <= logged.keys()
-    after, last = get_task("enlarge").score(trainer.sampler, bars(), trainer.recipe)
+    after, last = get_task("enlarge").score(trainer.sampler, exam(trainer.recipe))
     assert first["error_ratio"] == pytest.approx(1, abs=0.05)
     assert last["error_ratio"] < 0.95
     assert last["detail_ratio"] > first["detail_ratio"] + 0.05
@@ -76,7 +82,7 @@ def test_noise_and_blur_are_no_detail():
 
     torch.manual_seed(0)
     task = get_task("enlarge")
-    assert task.score(Noisy(SHAPE), bars(), RECIPE)[0] < task.score(EnlargingGenerator(SHAPE), bars(), RECIPE)[0]
+    assert task.score(Noisy(SHAPE), exam())[0] < task.score(EnlargingGenerator(SHAPE), exam())[0]
 
 
 @pytest.mark.parametrize(
