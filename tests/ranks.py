@@ -16,6 +16,8 @@ from ganaug.gan.networks import NetworkShape
 from ganaug.gan.object_step import ObjectBatch, ObjectTrainer
 from ganaug.gan.processes import Group, Processes
 from ganaug.gan.step import Trainer
+from ganaug.gan.translating import Pieces, TranslationTrainer, TwoDomains
+from ganaug.gan.translation import TranslationShape
 from ganaug.gan.variation import VariationShape
 from ganaug.gan.varying import VariationTrainer
 from ganaug.recipe import load_recipe
@@ -23,6 +25,7 @@ from ganaug.recipe import load_recipe
 CPU = torch.device("cpu")
 SHAPE = NetworkShape(16, 3, 2, latent_dim=8, generator_channels=8, discriminator_channels=8, max_channels=16, codes=4)
 ENLARGED = EnlargerShape(32, 3, generator_channels=8, discriminator_channels=8, blocks=1, shown=4)
+TRANSLATED = TranslationShape(32, 3, 2, 8, 2, 8, 4, "day", 32)
 VARIED = VariationShape(
     16, 3, 2, latent_dim=8, generator_channels=8, discriminator_channels=8, max_channels=16, sources=16
 )
@@ -35,6 +38,7 @@ CHANGES = [
     {"generator": "variation"},
     {"task": "detect", "resolution": 32, "objects.alpha": "soft"},
     {"task": "enlarge", "resolution": 32, "data.horizontal_flip": True},
+    {"task": "translate", "resolution": 32, "data.horizontal_flip": True, "reconstruction.share": 0},
 ]
 
 
@@ -61,6 +65,10 @@ def trained(changes, processes=None, steps=6):
         trainer.take(images, ObjectConditions(labels, boxes, None, images[:4]), torch.Generator())
     elif recipe.task == "enlarge":
         trainer = EnlargingTrainer(recipe, ENLARGED, CPU, processes=processes)
+    elif recipe.task == "translate":
+        trainer = TranslationTrainer(recipe, TRANSLATED, CPU, processes=processes)
+        pieces = Pieces(images, torch.full((16, 2), 32))
+        trainer.take(images, TwoDomains(pieces, pieces), torch.Generator())
     else:
         trainer = Trainer(recipe, shape, CPU, processes=processes, others=others)
     trainer.random.manual_seed(0)
@@ -70,6 +78,8 @@ def trained(changes, processes=None, steps=6):
         if recipe.task == "detect"
         else Batch(images, labels, slots)
     )
+    if recipe.task == "translate":
+        batch = torch.stack([images, images.roll(1, 0)], 1)
     logged = [trainer.step(batch, step / steps) for step in range(steps)]
     networks = {name.replace("discriminator", "judge"): network for name, network in trainer.networks.items()}
     weights = {f"{name}.{key}": t for name, n in networks.items() for key, t in n.state_dict().items()}
