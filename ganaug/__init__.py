@@ -9,28 +9,32 @@ The house, from the floor up; each part imports only from parts above it in this
     recipe.py      what a recipe may say: typed, validated; YAML in, resolved YAML out; recipe_sections.py, its settings
     output.py      where results are written, and never over what the user has
     compositing/   arrays only: new label maps from real ones, objects cut out and recombined, grounds filled in;
-                   tiles.py, images of any size made of overlapping tiles
+                   tiles.py, images of any size made of overlapping tiles; holes.py, holes drawn at random, and
+                   hole_windows.py, where a hole is looked at and at which scale
     measures/      tensors only: features, kernel distance, precision, recall, density, coverage, copies, spread
     data/          real labelled images in: folders, CSV files and any user's dataset read below its transform;
                    images with masks: mask_files.py on disk, mask_view.py a user's dataset, masks.py as read
                    images of two domains: domains.py;
                    images with boxes: box_files.py on disk, by box_yolo.py, box_voc.py and box_coco.py;
                    box_view.py a user's dataset and the scenes made of it, objects.py crops of single objects;
-                   images alone, whatever their labels: pictures.py
+                   images alone, whatever their labels: pictures.py;
+                   with where their objects are: marked.py, and squares cut from them, fillable.py
     gan/           tensors only: networks, losses, augmentation, EMA, the training step, the loop, monitor, checkpoint;
                    picture_networks.py, parts of those that make a picture of a picture; enlarger.py, one of twice
                    the size, shrinking.py, what that learns from, enlarging_step.py, how; translation.py, an image to
-                   one of another domain, translating.py, how that is learned
+                   one of another domain, translating.py, how that is learned; filling.py, one without holes,
+                   hole_batches.py and filling_step.py, how
     tasks/         what is particular to a kind of label: how items are read, which networks, how samples are labelled;
                    exam.py, what a snapshot is scored on
     bank.py        GeneratorBank: sample, save, load; bank_file.py, its file; manifest.py, what it says of itself;
-                   bank_pictures.py, what it makes of pictures that it is given
+                   bank_pictures.py, what it makes of pictures that it is given, and bank_filling.py, of their holes
     classifier.py  the reference classifier: judge of samples, learner of comparisons; crossfit.py, judging honestly;
                    segmenter.py, the reference segmenter; showing.py, in which order both are shown images
     guesses.py     which class an unlabelled image is of; basing.py, fits that start from a bank
     fitting.py     dataset + recipe -> bank; planning.py, what is settled before; beside.py, what is learned from beside
                    the labelled images; run_folder.py, what tells how it went
     launching.py   how a fit comes to run as several processes, on one machine or many; starting.py, those started here
+    filled.py      a transform that hides regions under what a bank fills them with
     pool.py        bank -> samples on disk, memory-mapped; pool_making.py, by several processes
     translated.py  a dataset's images in another domain, on disk
     screening/     which samples are fit to train on: an out-of-fold judge, far ones, copies, redundant ones
@@ -41,7 +45,7 @@ The house, from the floor up; each part imports only from parts above it in this
     evidence/      the paired comparison and its statistics, measures of samples, the report; exams/, what is particular
                    to a kind of label there: who learns, on what, and how that is scored
     exporting.py   real and synthetic images on disk; mask_exporting.py, with masks; mask_coco.py, these as COCO;
-                   boxes_exporting.py, with boxes
+                   boxes_exporting.py, with boxes; erasing.py, without their objects
     workflow.py    whole jobs: sample, preview, a whole recipe; box_workflow.py, that of images with boxes
     demonstration.py  all of it on real digits
     commands/      a command parses, calls one function, prints; cli.py, how they are called and how they fail

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ganaug.bank_file import read_bank, write_bank
+from ganaug.bank_filling import HoleFilling
 from ganaug.bank_pictures import PictureMaking
 from ganaug.errors import BankError, RecipeError
 from ganaug.gan.device import resolve_device
@@ -31,12 +32,13 @@ _WAYS = {
     "classify": "sample gives its images",
     "segment": "sample_pairs gives its images with their label maps",
     "detect": "sample_objects gives its objects with their alpha",
+    "fill": "fill fills the holes of images that it is given",
     "enlarge": "enlarge makes images of twice the size of those it is given",
     "translate": "translate turns images into the other domain",
 }
 
 
-class GeneratorBank(PictureMaking):
+class GeneratorBank(PictureMaking, HoleFilling):
     """Fitted generators with their class names, recipe, fingerprints and verdict.
 
     Args:

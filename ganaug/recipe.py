@@ -20,6 +20,7 @@ from ganaug.recipe_sections import (
     Data,
     Enlarging,
     Export,
+    Filling,
     Gan,
     Maps,
     Monitor,
@@ -41,6 +42,7 @@ __all__ = [
     "Data",
     "Enlarging",
     "Export",
+    "Filling",
     "Gan",
     "Maps",
     "Monitor",
@@ -75,10 +77,11 @@ _COMPARED: dict[str, dict[str, Any]] = {
 class Recipe(Section):
     """Everything that decides what a fit does, but for the data and the machine."""
 
-    task: Literal["classify", "segment", "detect", "enlarge", "translate"] = Field(
+    task: Literal["classify", "segment", "detect", "enlarge", "translate", "fill"] = Field(
         "classify",
         description="what a label is: a class for each image, a map with a class for each pixel, or boxes of objects; "
-        "or what is made of a picture: enlarge, one of twice the size; translate, one of another domain",
+        "or what is made of a picture: enlarge, one of twice the size; translate, one of another domain; fill, one "
+        "without holes",
     )
     resolution: Literal[16, 32, 64, 128] = Field(32, description="side of the generated images, in pixels")
     base: str | None = Field(None, description="a bank of other classes to start from; null: from nothing")
@@ -99,6 +102,7 @@ class Recipe(Section):
     objects: Objects = Objects()
     enlarging: Enlarging = Enlarging()
     translation: Translation = Translation()
+    filling: Filling = Filling()
     gan: Gan = Gan()
     unlabelled: Unlabelled = Unlabelled()
     scenes: Scenes = Scenes()

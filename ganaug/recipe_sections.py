@@ -11,6 +11,7 @@ __all__ = [
     "Data",
     "Enlarging",
     "Export",
+    "Filling",
     "Gan",
     "Monitor",
     "Networks",
@@ -179,6 +180,31 @@ class Translation(Section):
     patches: int = Field(256, ge=8, le=4096, description="places of an image at which patches are compared in a step")
     temperature: float = Field(0.07, gt=0, le=1, description="of telling patches apart; the lower, the sharper")
     blocks: int = Field(4, ge=2, le=16, description="residual blocks at a quarter of the side")
+
+
+class Filling(Section):
+    """How holes are filled; used with task fill."""
+
+    squares: int = Field(
+        2048, ge=2, le=1_000_000, description="squares cut from the images, at the most; of each image at most 16"
+    )
+    holes: tuple[Share, Share] = Field(
+        (0.02, 0.3), description="least and most part of a square that a hole takes in training"
+    )
+    margin: Share = Field(
+        0.05,
+        description="by how much of its longer side an object is taken larger, for its edge and its shadow; 2 pixels "
+        "at the least",
+    )
+    reconstruction: float = Field(
+        1.0, ge=0, description="weight of the mean absolute error of what is filled in, beside the adversarial loss"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Filling:
+        if not 0 < self.holes[0] <= self.holes[1] <= 0.6:
+            raise ValueError("holes must be above 0, at most 0.6 and in order, as [0.02, 0.3]")
+        return self
 
 
 class Gan(Section):

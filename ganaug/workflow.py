@@ -31,6 +31,7 @@ from ganaug.evidence.exams.classes import read
 from ganaug.evidence.parts import hold_back
 from ganaug.evidence.report import report
 from ganaug.exporting import export
+from ganaug.filled import preview_filling
 from ganaug.fitting import fit
 from ganaug.gan.device import resolve_device
 from ganaug.measures import nearest_images
@@ -109,6 +110,7 @@ def preview(
     Of a bank that translates: source images, their translations, and with `data`, of the target domain, real ones.
     Of a bank for detection: cut-outs on chequers, and with `data` on real grounds, and the nearest real crops.
     Of a bank that enlarges: small images, enlarged plainly and by it, and with `data` the real ones.
+    Of a bank that fills holes: squares with a hole, smoothly filled and filled by it.
     """
     if bank.task == "segment":
         return _preview_maps(bank, data, seed, on_bad)
@@ -116,6 +118,8 @@ def preview(
         return draw_translations(bank, data, on_bad)
     if bank.task == "detect":
         return _preview_objects(bank, data, classes, columns, seed, on_bad)
+    if bank.task == "fill":
+        return preview_filling(bank, data, seed, on_bad)
     if bank.task == "enlarge":
         return preview_enlarging(bank, data, on_bad)
     names = choose_classes(bank.class_names, classes)

@@ -61,7 +61,7 @@ def test_what_a_package_must_bring():
     package = Path(ganaug.__file__).parent
     assert (package / "py.typed").is_file()
     assert "classify-32" in recipe_names()
-    tasks = {"classify", "detect", "enlarge", "segment", "translate"}
+    tasks = {"classify", "detect", "enlarge", "fill", "segment", "translate"}
     assert {load_recipe(name).task for name in recipe_names()} == tasks
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from drawn_boxes import square_bank, write_yolo
+from fillers import untrained_filler
 from PIL import Image
 from translators import untrained_translator
 
@@ -29,8 +30,8 @@ def pets(tmp_path, monkeypatch):
 
 
 def test_the_python_blocks_run(pets):
-    assert len(BLOCKS) == 7
-    wrap, fit, vary, enlarge, _, _, swap = BLOCKS
+    assert len(BLOCKS) == 8
+    wrap, fit, vary, enlarge, _, _, _, swap = BLOCKS
     fitted = {}
     exec(compile(fit, "README.md", "exec"), fitted)
     assert fitted["images"].shape == (16, 3, 16, 16)
@@ -66,12 +67,21 @@ def test_the_block_on_translation_runs(pets):
     assert made["night"].shape == (3, 20, 20)
 
 
+def test_the_block_on_filling_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    untrained_filler().save(tmp_path / "ground.ganaug")
+    made = {}
+    exec(compile(BLOCKS[5], "README.md", "exec"), made)
+    assert made["filled"].shape == (2, 3, 90, 120)
+    assert made["shown"].shape == (3, 90, 120)
+
+
 def test_the_block_on_boxes_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_yolo(tmp_path / "cells")
     square_bank().save(tmp_path / "cells.ganaug")
     made = {}
-    exec(compile(BLOCKS[5], "README.md", "exec"), made)
+    exec(compile(BLOCKS[6], "README.md", "exec"), made)
     assert len(made["train"]) == 9
     assert [image.dtype for image in made["images"]] == [torch.float32] * 4
     assert all(len(target["boxes"]) == len(target["labels"]) for target in made["targets"])
@@ -82,7 +92,7 @@ def test_every_command_and_recipe_that_is_named_exists():
     named = set(re.findall(r"`?ganaug ([a-z]+)\b", README))
     assert commands <= named
     assert {word for word in named if re.search(rf"^\| `ganaug {word}", README, re.MULTILINE)} == commands
-    kinds = "classify|detect|enlarge|segment|translate|vae|vary"
+    kinds = "classify|detect|enlarge|fill|segment|translate|vae|vary"
     assert set(re.findall(rf"`((?:{kinds})-[a-z0-9-]+)`", README)) == set(recipe_names())
 
 

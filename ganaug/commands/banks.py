@@ -132,7 +132,7 @@ def sample(
         say(f"wrote {num} images into {out / 'images'} and their masks into {out / 'masks'}")
         return
     folders = sample_to_folder(loaded, out, classes=split(classes), num=num, seed=seed, exist_ok=exist_ok)
-    kind = "cut-outs" if loaded.task == "detect" else "images"
+    kind = {"detect": "cut-outs", "fill": "filled squares"}.get(loaded.task, "images")
     say(f"wrote {num} {kind} of each of {len(folders)} classes into {out}")
 
 
@@ -214,6 +214,8 @@ def _generator(manifest: Manifest) -> str:
     if manifest.task == "segment":
         what = "images with their maps" if manifest.shape.get("sketched") else "maps"
         return f"makes images of label maps, and holds {manifest.shape['maps']} of the {what} that it was fitted on"
+    if manifest.task == "fill":
+        return f"fills holes in images of any size, and holds {manifest.shape['held']} squares that it was fitted on"
     if manifest.task == "enlarge":
         held = manifest.shape["shown"]
         return f"enlarges images to twice their size, and holds {held} of those it was fitted on, at half of it"

@@ -1,4 +1,4 @@
-"""A bank put to use: export, run, demo."""
+"""A bank put to use: export, erase, run, demo."""
 
 from __future__ import annotations
 
@@ -84,6 +84,32 @@ def export(
         load(bank), data, goal, ratio=ratio, screening=screening, enlarge=enlarge, seed=seed, exist_ok=exist_ok
     )
     say(str(written))
+
+
+@app.command()
+def erase(
+    bank: Bank,
+    data: Data = Path("."),
+    out: Annotated[Path | None, typer.Option(help="Folder to write; default: beside the data, NAME-erased.")] = None,
+    classes: Annotated[
+        str | None, typer.Option("--classes", metavar="A,B", help="Whose objects go; all by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    device: Device = "auto",
+    on_bad: Annotated[OnBad, typer.Option(help="Images, boxes or masks that cannot be used: stop, or skip.")] = (
+        OnBad.stop
+    ),
+    exist_ok: ExistOk = False,
+) -> None:
+    """Write a set's images without their objects, filled with ground by a bank of task fill."""
+    from ganaug.bank import load
+    from ganaug.erasing import erase as write
+
+    source = data.resolve()
+    source = source.parent if source.suffix in {".json", ".yaml", ".yml"} else source
+    goal = out if out is not None else source.with_name(f"{source.stem}-erased")  # never inside the data
+    loaded = load(bank, device)
+    say(str(write(loaded, data, goal, classes=split(classes), seed=seed, on_bad=on_bad.value, exist_ok=exist_ok)))
 
 
 @app.command()

@@ -17,33 +17,42 @@ __all__ = [
     "gradient_penalty",
     "kl_divergence",
     "lecam",
+    "mean_of",
     "mode_seeking",
     "reconstruction",
 ]
 
 
-def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
-    """What the discriminator minimises.
+def mean_of(values: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean of all `values`, (); with `weights` of that shape (N, ...) each of N counts alike."""
+    if weights is None:
+        return values.mean()
+    sums, sizes = (values * weights).flatten(1).sum(1), weights.flatten(1).sum(1)
+    return (sums / sizes.clamp_min(1e-6)).mean()
+
+
+def discriminator_loss(kind: str, real: Tensor, fake: Tensor, weights: Tensor | None = None) -> Tensor:
+    """What the discriminator minimises; E is `mean_of`, by `weights` where there are some.
 
     non_saturating: E[softplus(-real)] + E[softplus(fake)] (Goodfellow et al. 2014, 1406.2661, equation 1).
     hinge: E[relu(1 - real)] + E[relu(1 + fake)] (Miyato et al. 2018, 1802.05957, equation 16).
     relativistic: E[softplus(fake - real)] over pairs (Huang et al. 2024, 2501.05441, equation 2).
     """
     if kind == "non_saturating":
-        return functional.softplus(-real).mean() + functional.softplus(fake).mean()
+        return mean_of(functional.softplus(-real), weights) + mean_of(functional.softplus(fake), weights)
     if kind == "hinge":
-        return functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
-    return functional.softplus(fake - real).mean()
+        return mean_of(functional.relu(1 - real), weights) + mean_of(functional.relu(1 + fake), weights)
+    return mean_of(functional.softplus(fake - real), weights)
 
 
-def generator_loss(kind: str, fake: Tensor, real: Tensor | None = None) -> Tensor:
-    """What the generator minimises; `real` is needed by the relativistic loss alone."""
+def generator_loss(kind: str, fake: Tensor, real: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
+    """What the generator minimises; `real` is needed by the relativistic loss alone, `weights` as above."""
     if kind == "non_saturating":
-        return functional.softplus(-fake).mean()
+        return mean_of(functional.softplus(-fake), weights)
     if kind == "hinge":
-        return -fake.mean()
+        return -mean_of(fake, weights)
     assert real is not None, "the relativistic loss compares with real logits"
-    return functional.softplus(real - fake).mean()
+    return mean_of(functional.softplus(real - fake), weights)
 
 
 def gradient_penalty(judge: Callable[[Tensor], Tensor], images: Tensor, gamma: float) -> Tensor:

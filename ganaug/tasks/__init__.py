@@ -8,15 +8,17 @@ from ganaug.errors import BankError
 from ganaug.tasks.classify import ClassifyTask
 from ganaug.tasks.detect import DetectTask
 from ganaug.tasks.enlarge import EnlargeTask
+from ganaug.tasks.fill import FillTask
 from ganaug.tasks.segment import SegmentTask
 from ganaug.tasks.translate import TranslateTask
 
-__all__ = ["ClassifyTask", "DetectTask", "EnlargeTask", "SegmentTask", "Task", "TranslateTask", "get_task"]
+__all__ = ["ClassifyTask", "DetectTask", "EnlargeTask", "FillTask", "SegmentTask", "Task", "TranslateTask", "get_task"]
 
-Task = Union[ClassifyTask, SegmentTask, DetectTask, EnlargeTask, TranslateTask]
+Task = Union[ClassifyTask, SegmentTask, DetectTask, EnlargeTask, TranslateTask, FillTask]
 
 _TASKS: dict[str, Task] = {
-    task.name: task for task in (ClassifyTask(), SegmentTask(), DetectTask(), EnlargeTask(), TranslateTask())
+    task.name: task
+    for task in (ClassifyTask(), SegmentTask(), DetectTask(), EnlargeTask(), TranslateTask(), FillTask())
 }
 
 
