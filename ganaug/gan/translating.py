@@ -241,7 +241,7 @@ class TranslationTrainer:
             if weight:
                 levels = zip(queries, keys, strict=True)
                 error = torch.stack([patch_nce(q[rows], k[rows], settings.temperature) for q, k in levels]).mean()
-                loss, logged[name] = loss + weight * error, error.detach()
+                loss, logged[f"{name}_error"] = loss + weight * error, error.detach()
         descend(loss, self.generator_optimizer, self.heads_optimizer, processes=self.processes)
         return logged
 

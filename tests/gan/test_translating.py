@@ -104,13 +104,13 @@ def test_a_translator_learns_the_colours_of_the_other_domain_and_keeps_what_is_t
         made = trainer.sampler.translate(red).add(1).mul(127.5).round().byte()
     assert float((made[:, 2].float() - made[:, 0].float()).mean()) > 30  # red is by 110 more before
     assert content_kept(red, made) > 0.6
-    assert float(logged[-1]["content"]) < 0.8 * float(logged[0]["content"])
+    assert float(logged[-1]["content_error"]) < 0.8 * float(logged[0]["content_error"])
 
 
 def test_images_of_the_target_are_not_shown_the_translator_without_a_weight(trained):
     trainer, _, logged = trained
-    assert "identity" not in logged[0]
+    assert "identity_error" not in logged[0]
     recipe = trainer.recipe.replace({"translation.identity": 0.5})
     other = TranslationTrainer(recipe, SHAPE, torch.device("cpu"))
     batch = torch.zeros(4, 2, 3, 16, 16, dtype=torch.uint8)
-    assert "identity" in other.step(batch, 0.0)
+    assert "identity_error" in other.step(batch, 0.0)
