@@ -26,6 +26,7 @@ The house, from the floor up; each part imports only from parts above it in this
                    hole_batches.py and filling_step.py, how
     tasks/         what is particular to a kind of label: how items are read, which networks, how samples are labelled;
                    exam.py, what a snapshot is scored on
+    latent.py      directions of a bank's codes (found in gan/steering.py), and samples moved along them
     bank.py        GeneratorBank: sample, save, load; bank_file.py, its file; manifest.py, what it says of itself;
                    bank_pictures.py, what it makes of pictures that it is given, and bank_filling.py, of their holes
     classifier.py  the reference classifier: judge of samples, learner of comparisons; crossfit.py, judging honestly;
@@ -44,6 +45,7 @@ The house, from the floor up; each part imports only from parts above it in this
     adapters/      one file per library, imported only when used; ultralytics_comparison.py, that library as a learner
     evidence/      the paired comparison and its statistics, measures of samples, the report; exams/, what is particular
                    to a kind of label there: who learns, on what, and how that is scored
+    exploring/     what a generator knows: directions, what each changes in words, ways between samples
     exporting.py   real and synthetic images on disk; mask_exporting.py, with masks; mask_coco.py, these as COCO;
                    boxes_exporting.py, with boxes; erasing.py, without their objects
     workflow.py    whole jobs: sample, preview, a whole recipe; box_workflow.py, that of images with boxes
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     from ganaug.evidence.comparison import compare
     from ganaug.evidence.report import report
     from ganaug.evidence.samples import measure
+    from ganaug.exploring import Exploration, explore
     from ganaug.exporting import export
     from ganaug.fitting import fit
     from ganaug.pool import SamplePool
@@ -82,6 +85,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AnnealedRatio": "ganaug.dataset",
+    "Exploration": "ganaug.exploring",
     "FixedShareBatchSampler": "ganaug.dataset",
     "GanAugmented": "ganaug.dataset",
     "GanaugError": "ganaug.errors",
@@ -92,6 +96,7 @@ _HOMES = {
     "Screening": "ganaug.recipe",
     "compare": "ganaug.evidence.comparison",
     "demo": "ganaug.demonstration",
+    "explore": "ganaug.exploring",
     "export": "ganaug.exporting",
     "fit": "ganaug.fitting",
     "load": "ganaug.bank",
@@ -104,6 +109,7 @@ _HOMES = {
 
 __all__ = [
     "AnnealedRatio",
+    "Exploration",
     "FixedShareBatchSampler",
     "GanAugmented",
     "GanaugError",
@@ -114,6 +120,7 @@ __all__ = [
     "Screening",
     "compare",
     "demo",
+    "explore",
     "export",
     "fit",
     "load",

@@ -20,8 +20,9 @@ from ganaug.errors import BankError, RecipeError
 from ganaug.gan.device import resolve_device
 from ganaug.gan.spade import MapGenerator, one_hot
 from ganaug.gan.variation import VariationGenerator
+from ganaug.latent import steered
 from ganaug.manifest import FORMAT, Manifest, Verdict, joined_manifests
-from ganaug.recipe import Recipe, load_recipe
+from ganaug.recipe import Latent, Recipe, load_recipe
 from ganaug.tasks import ClassifyTask, get_task
 
 __all__ = ["CHUNK", "FORMAT", "GeneratorBank", "Manifest", "Verdict", "load"]
@@ -366,6 +367,22 @@ class GeneratorBank(PictureMaking, HoleFilling):
         """The same generators with another verdict."""
         changes = {"verdict": verdict, "format": FORMAT}  # a verdict may say what an older format could not
         return GeneratorBank(self.manifest.model_copy(update=changes), list(self.generators), self.kept)
+
+    def with_latent(self, latent: Latent | Mapping[str, Any] | None) -> GeneratorBank:
+        """The same generators, whose samples are moved along directions; there is no verdict on these.
+
+        Args:
+            latent: as a recipe's section `latent`, such as `{"exclude": [2], "shift": {0: 1.5}}`, in place of a setting
+                before; None for samples as they were fitted. Directions are numbered as `ganaug explore` shows them.
+
+        Raises:
+            RecipeError: it says what no recipe may say.
+            BankError: a direction or a class is not there, or the bank is of a task without directions.
+        """
+        if isinstance(latent, Mapping):
+            latent = load_recipe({"latent": dict(latent)}).latent
+        manifest, generators = steered(self.manifest, list(self.generators), latent)
+        return GeneratorBank(manifest, generators, self.kept)
 
     def save(self, path: str | Path, *, exist_ok: bool = True) -> Path:
         """Write the bank to a file, beside its goal first; returns the path.

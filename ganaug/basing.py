@@ -14,7 +14,7 @@ from ganaug.recipe import Recipe
 
 __all__ = ["as_base", "check_base", "recipe_of_base", "refuse_held_back", "start_of"]
 
-_FREE = {"classes", "codes", "sources"}  # what may differ from the base
+_FREE = {"classes", "codes", "directions", "sources"}  # what may differ from the base
 
 
 def as_base(base: GeneratorBank | str | Path | None, recipe: Recipe | None = None) -> GeneratorBank | None:
@@ -29,7 +29,8 @@ def recipe_of_base(base: GeneratorBank) -> Recipe:
     fresh = Recipe(resolution=recipe.resolution)
     return recipe.replace(
         {
-            "kimg": None, "minutes": fresh.minutes, "base": None, "export": None, "train": None,
+            "kimg": None, "minutes": fresh.minutes, "base": None, "export": None, "latent": None,
+            "train": None,
             "data.path": None, "data.val": None, "data.unlabelled": None, "data.classes": None,
             "data.colour": "rgb" if base.channels == 3 else "auto",
         }

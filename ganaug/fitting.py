@@ -161,7 +161,8 @@ def _fit_here(
         if run is not None:
             run.discard()
     manifest = _manifest(plan, parts, [part_fit for _, part_fit, _ in fits], held_back, others)
-    return GeneratorBank(manifest, [generator for generator, _, _ in fits], fits[0][2])
+    bank = GeneratorBank(manifest, [generator for generator, _, _ in fits], fits[0][2])
+    return bank if plan.recipe.latent is None else bank.with_latent(plan.recipe.latent)
 
 
 @dataclass(frozen=True)

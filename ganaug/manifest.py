@@ -11,7 +11,7 @@ from ganaug.errors import BankError, did_you_mean
 
 __all__ = ["FORMAT", "Happening", "Manifest", "Verdict", "joined_manifests"]
 
-FORMAT = 4  # of the file; raise it when an older ganaug could no longer read what this one writes
+FORMAT = 5  # of the file; raise it when an older ganaug could no longer read what this one writes
 
 
 class Verdict(BaseModel):

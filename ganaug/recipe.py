@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ganaug.errors import RecipeError, did_you_mean
+from ganaug.recipe_latent import Latent
 from ganaug.recipe_sections import (
     Compare,
     Data,
@@ -44,6 +45,7 @@ __all__ = [
     "Export",
     "Filling",
     "Gan",
+    "Latent",
     "Maps",
     "Monitor",
     "Networks",
@@ -101,6 +103,9 @@ class Recipe(Section):
     maps: Maps = Maps()
     objects: Objects = Objects()
     enlarging: Enlarging = Enlarging()
+    latent: Latent | None = Field(
+        None, description="directions that samples are moved along, held at or spread over; null: samples as fitted"
+    )
     translation: Translation = Translation()
     filling: Filling = Filling()
     gan: Gan = Gan()
@@ -147,6 +152,8 @@ class Recipe(Section):
             raise ValueError(f"generator must be image with task {task}")
         if self.resolution < 32:
             raise ValueError(f"resolution must be 32 or more with task {task}")
+        if task not in ("classify", "detect") and self.latent is not None:
+            raise ValueError(f"latent does not go with task {task}; leave it out")
         if task in ("segment", "translate") and self.reconstruction.share:
             raise ValueError(f"reconstruction.share must be 0 with task {task}, which plays from the first step")
         if task == "translate" and self.gan.loss == "relativistic":
@@ -259,6 +266,8 @@ def _first_problem(error: ValidationError) -> str:
 def _keys(place: Sequence[str]) -> Iterator[str]:
     section: Any = Recipe
     for part in place:
+        if part not in section.model_fields:  # a key of the user's, as a class's name
+            continue
         field = section.model_fields[part].annotation
         section = next(t for t in (field, *get_args(field)) if isinstance(t, type) and issubclass(t, BaseModel))
     yield from section.model_fields

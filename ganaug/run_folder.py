@@ -28,8 +28,8 @@ from ganaug.recipe import Recipe, load_recipe
 __all__ = ["RunFolder", "check_results", "keep_result"]
 
 _OURS = (
-    "checkpoint-*.safetensors", "comparison.json", "curves-*.png", "images.json", "log-*.csv", "measure.json",
-    "recipe.yaml", "report.html", "report.json", "samples-*.png", "screening.json", "unlabelled.csv",
+    "checkpoint-*.safetensors", "comparison.json", "curves-*.png", "exploration.json", "images.json", "log-*.csv",
+    "measure.json", "recipe.yaml", "report.html", "report.json", "samples-*.png", "screening.json", "unlabelled.csv",
 )  # fmt: skip
 _GUESSES = "unlabelled.csv"
 _CURVES_EVERY = 20.0  # seconds; a drawing takes one, and snapshots may follow each other faster

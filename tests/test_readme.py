@@ -29,9 +29,9 @@ def pets(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_python_blocks_run(pets):
-    assert len(BLOCKS) == 8
-    wrap, fit, vary, enlarge, _, _, _, swap = BLOCKS
+def test_the_python_blocks_run(pets, monkeypatch):
+    assert len(BLOCKS) == 9
+    wrap, fit, vary, enlarge, _, _, explore, _, swap = BLOCKS
     fitted = {}
     exec(compile(fit, "README.md", "exec"), fitted)
     assert fitted["images"].shape == (16, 3, 16, 16)
@@ -40,6 +40,11 @@ def test_the_python_blocks_run(pets):
     exec(compile(wrap, "README.md", "exec"), wrapped)
     assert len(wrapped["train"]) == 24 * (1 + fitted["comparison"].verdict.ratio)
     assert wrapped["images"].shape[1:] == (3, 32, 32)
+    monkeypatch.setattr("ganaug.exploring.survey._STEPS", 4)
+    explored = {}
+    exec(compile(explore, "README.md", "exec"), explored)
+    assert [direction.number for direction in explored["found"].directions] == [0, 1, 2, 3]
+    assert explored["moved"].fingerprint != fitted["bank"].fingerprint
     varied = {}
     exec(compile(vary, "README.md", "exec"), varied)
     assert varied["varied"].shape == (8, 3, 16, 16)
@@ -81,7 +86,7 @@ def test_the_block_on_boxes_runs(tmp_path, monkeypatch):
     write_yolo(tmp_path / "cells")
     square_bank().save(tmp_path / "cells.ganaug")
     made = {}
-    exec(compile(BLOCKS[6], "README.md", "exec"), made)
+    exec(compile(BLOCKS[7], "README.md", "exec"), made)
     assert len(made["train"]) == 9
     assert [image.dtype for image in made["images"]] == [torch.float32] * 4
     assert all(len(target["boxes"]) == len(target["labels"]) for target in made["targets"])
@@ -98,7 +103,7 @@ def test_every_command_and_recipe_that_is_named_exists():
 
 def test_every_setting_that_is_named_exists():
     for key, value in re.findall(r"--set ([a-z_.0-9]+)=([a-z0-9.]+)", README):
-        load_recipe("classify-32").replace({key: {"true": True}.get(value, value)})
+        load_recipe("classify-32").replace({key: {"true": True, "null": None}.get(value, value)})
 
 
 def test_the_two_commands_are_there():

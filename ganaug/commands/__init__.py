@@ -3,7 +3,7 @@
 They are listed in the order in which the files are imported.
 """
 
-from ganaug.commands import banks, evidence, using
+from ganaug.commands import banks, evidence, exploring, using
 from ganaug.commands.shared import app
 
-__all__ = ["app", "banks", "evidence", "using"]
+__all__ = ["app", "banks", "evidence", "exploring", "using"]

@@ -176,6 +176,7 @@ def inspect(
         "classes": ", ".join(f"{name} ({label})" for name, label in numbered),
         "images": f"{manifest.shape['resolution']} px, {'grey' if manifest.shape['image_channels'] == 1 else 'colour'}",
         "generator": _generator(manifest),
+        "latent": _latent(manifest),
         "trained on": f"{manifest.learned_from}, {manifest.kimg:.1f} kimg",
         "unlabelled": _joined(manifest),
         "held back": f"{len(manifest.held_back_fingerprints)} images",
@@ -207,6 +208,13 @@ def _joined(manifest: Manifest) -> str:
         return "none"
     joined = ", ".join(f"{name} {count}" for name, count in manifest.joined.items())
     return f"{manifest.unlabelled} of these, of which joined: {joined}"
+
+
+def _latent(manifest: Manifest) -> str:
+    """Where samples are moved along the directions of the generator."""
+    said = manifest.recipe.get("latent")
+    told = {name: value for name, value in said.items() if value} if isinstance(said, dict) else {}
+    return ", ".join(f"{name} {value}" for name, value in told.items()) or "samples as they were fitted"
 
 
 def _generator(manifest: Manifest) -> str:

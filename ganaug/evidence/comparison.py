@@ -133,6 +133,7 @@ def compare(
         else:
             trials = comparison.reference(source, sets, classes=classes, raw=raw, on_bad=on_bad)
         if not trials.banks:
+            _check_refits(judged)
             trials.beside = Beside(_unlabelled(judged, unlabelled, on_bad), _base(judged, base))
         return comparison.carried_out(trials)
 
@@ -153,6 +154,14 @@ def _check_form(trainer: Any, source: Any, bank: Any, classes: Any) -> None:
         raise DataError(f"your trainer needs your own dataset, got a {type(source).__name__}; give a map-style dataset")
     if classes is not None:
         raise DataError("classes= goes with the reference classifier; give your trainer a dataset of those classes")
+
+
+def _check_refits(bank: GeneratorBank) -> None:
+    if bank.recipe.latent is not None:
+        raise BankError(
+            "the bank's samples are moved along its own directions (latent), and a refit has others of these numbers; "
+            "give val or test (--val, --test), so that this bank is judged"
+        )
 
 
 def _check_lent(classes: Any, raw: Any) -> None:

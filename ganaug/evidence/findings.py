@@ -1,6 +1,6 @@
 """What the files beside a bank tell of it: the comparison, the screening, the measures, and how the training went.
 
-    pets.ganaug    pets.run/comparison.json  screening.json  measure.json  log-*.csv
+    pets.ganaug    pets.run/comparison.json  screening.json  measure.json  exploration.json  log-*.csv
 
 A result of another bank (one that was fitted before, under the same name) is told apart and left out.
 """
@@ -19,8 +19,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ganaug.bank import GeneratorBank
 from ganaug.errors import DataError
+from ganaug.evidence.explored import Explored
 
 __all__ = ["Compared", "Contrast", "Findings", "Measured", "ScreenedAway", "Trained", "find"]
+
+_RESULTS = {"compare": "comparison", "screen": "screening", "measure": "measure", "explore": "exploration"}
 
 Number = float | None
 
@@ -183,6 +186,7 @@ class Findings:
     comparison: Compared | None = None
     screening: ScreenedAway | None = None
     measures: Measured | None = None
+    exploration: Explored | None = None
     training: tuple[Trained, ...] = ()
     raw: dict[str, Any] = field(default_factory=dict)
     """The results as their files say them, by command."""
@@ -198,7 +202,7 @@ def find(bank: GeneratorBank, folder: Path) -> Findings:
     """
     raw: dict[str, Any] = {}
     notes = []
-    for command, name in (("compare", "comparison"), ("screen", "screening"), ("measure", "measure")):
+    for command, name in _RESULTS.items():
         values = _read(folder / f"{name}.json", command)
         if values is None:
             continue
@@ -210,6 +214,7 @@ def find(bank: GeneratorBank, folder: Path) -> Findings:
         comparison=_told(Compared, raw, folder / "comparison.json"),
         screening=_told(ScreenedAway, raw, folder / "screening.json"),
         measures=_told(Measured, raw, folder / "measure.json"),
+        exploration=_told(Explored, raw, folder / "exploration.json"),
         training=tuple(_log(path) for path in sorted(folder.glob("log-*.csv"), key=_in_order)),
         raw=raw,
         notes=tuple(notes),
@@ -240,7 +245,7 @@ def _is_of(values: dict[str, Any], bank: GeneratorBank, command: str) -> bool:
     return all(said.get(name) == getattr(kept, name) for name in ("gain", "low", "high"))
 
 
-_Result = TypeVar("_Result", Compared, ScreenedAway, Measured)
+_Result = TypeVar("_Result", Compared, ScreenedAway, Measured, Explored)
 
 
 def _told(kind: type[_Result], raw: dict[str, Any], path: Path) -> _Result | None:

@@ -242,6 +242,7 @@ def commands(bank_path: Path, found: Findings, data: Path | None) -> dict[str, s
         "compare": repeat or f"ganaug compare {bank} --data {source}",
         "screen": f"ganaug screen {bank} --data {source}",
         "measure": f"ganaug measure {bank} --data {source} --held DIR",
+        "explore": f"ganaug explore {bank} --data {source}",
         "report": f"ganaug report {bank} --data {source}",
     }
 

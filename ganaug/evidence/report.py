@@ -23,6 +23,7 @@ from ganaug.data import LabelledImages
 from ganaug.errors import OutputError
 from ganaug.evidence import page, wording
 from ganaug.evidence.exams import get_exam
+from ganaug.evidence.explored import without_pictures
 from ganaug.evidence.findings import Findings, find
 from ganaug.evidence.gallery import Gallery, Picture, draw_samples, only_fitted
 from ganaug.output import check_file, make_folder, write_text
@@ -48,8 +49,8 @@ def report(
 ) -> Path:
     """Write all that is known of a bank as one self-contained HTML page, and beside it the same as JSON.
 
-    What `ganaug compare`, `screen` and `measure` left in the run folder beside the bank is shown; for what has not
-    been measured the page names the command that would measure it.
+    What `ganaug compare`, `screen`, `measure` and `explore` left in the run folder beside the bank is shown; for what
+    has not been measured the page names the command that would measure it.
 
     Args:
         bank_path: the bank, NAME.ganaug; NAME.run is its run folder.
@@ -184,6 +185,9 @@ def _missing(
         "measure": (
             found.measures, "Not measured yet", "How close the samples are to real images, and whether they are copies."
         ),
+        "explore": (
+            found.exploration, "Not explored yet", "Along which directions its samples differ, and what each changes."
+        ),
         "report": (real, "Without the training images", "The samples beside the images they were learned from."),
     }  # fmt: skip
     return [
@@ -205,6 +209,7 @@ def _told(bank: GeneratorBank, found: Findings, shown: dict[str, Any]) -> dict[s
         "comparison": found.raw.get("compare"),
         "screening": found.raw.get("screen"),
         "measures": found.raw.get("measure"),
+        "exploration": without_pictures(found.raw.get("explore")),
         "training": {
             log.name: {
                 name: [value if value == value else None for value in values] for name, values in log.columns.items()

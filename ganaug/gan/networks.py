@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ganaug.gan.steering import Steering
+
 __all__ = ["Discriminator", "Discriminators", "Encoder", "Generator", "NetworkShape", "Trunk", "flat", "stage_channels"]
 
 BASE = 4  # side of the smallest feature map
@@ -36,6 +38,8 @@ class NetworkShape:
     max_channels: int = 192
     codes: int = 0
     """Codes of real images that each class keeps to start samples from; 0 for none, a normal prior."""
+    directions: int = 0
+    """Directions that codes are moved along before they become samples; see `Steering`."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able mapping that `NetworkShape(**mapping)` reads back."""
@@ -101,13 +105,19 @@ class Generator(nn.Module):
         self.codes: Tensor
         self.code_counts: Tensor
         self.code_spread: Tensor
+        self.steering = Steering(shape.classes, shape.directions, shape.latent_dim) if shape.directions else None
 
     def forward(self, noise: Tensor, labels: Tensor, class_strength: float = 1.0) -> Tensor:
         """Images in [-1, 1], NCHW, from standard normal `noise` (N, latent_dim) and `labels` (N,) int64."""
         return self.decode(self.place(noise, labels), labels, class_strength)
 
     def place(self, noise: Tensor, labels: Tensor) -> Tensor:
-        """Codes (N, latent_dim) for standard normal `noise` of that shape; the noise itself where no codes are kept."""
+        """Codes (N, latent_dim) for standard normal `noise` of that shape, moved where they are steered."""
+        codes = self._placed(noise, labels)
+        return codes if self.steering is None else self.steering(codes, labels)  # type: ignore[no-any-return]
+
+    def _placed(self, noise: Tensor, labels: Tensor) -> Tensor:
+        """The noise itself where no codes are kept."""
         if not self.shape.codes:
             return noise
         which, near, angle = torch.special.ndtr(noise[:, :3].float()).clamp(1e-6, 1 - 1e-6).unbind(1)
@@ -155,6 +165,16 @@ class Generator(nn.Module):
         embedded = self.class_embedding(labels)
         if class_strength < 1:
             embedded = torch.lerp(self.class_embedding.weight.mean(0), embedded, class_strength)
+        return self.paint(codes, embedded)
+
+    def early(self, codes: Tensor, labels: Tensor) -> Tensor:
+        """What the first layer says of `codes` (N, latent_dim) and `labels` (N,): (N, C, 4, 4)."""
+        condition = torch.cat([codes, self.class_embedding(labels)], dim=1)
+        x: Tensor = self.norms[0](self.seed(condition).view(len(codes), -1, BASE, BASE), condition)
+        return functional.leaky_relu(x, 0.2)
+
+    def paint(self, codes: Tensor, embedded: Tensor) -> Tensor:
+        """Images in [-1, 1], NCHW, from `codes` and what stands for the class, (N, class_dim), or for two."""
         condition = torch.cat([codes, embedded], dim=1)
         x = self.seed(condition).view(len(codes), -1, BASE, BASE)
         x = x.contiguous(memory_format=torch.channels_last)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ganaug.gan.networks import BASE, ConditionalNorm, NetworkShape, Trunk, flat, stage_channels
+from ganaug.gan.steering import Steering
 
 __all__ = ["VariationGenerator", "VariationNetwork", "VariationShape", "recoloured", "warped"]
 
@@ -64,9 +65,12 @@ class VariationNetwork(nn.Module):
         last = rest[-1] if rest else width
         self.last_norm = ConditionalNorm(last, shape.latent_dim)
         self.residual = _still(nn.Conv2d(last + shape.image_channels, shape.image_channels, 3, padding=1))
+        self.steering = Steering(1, shape.directions, shape.latent_dim) if shape.directions else None
 
     def forward(self, images: Tensor, codes: Tensor) -> Tensor:
         """Images in [-1, 1], NCHW, from `images` of that kind and `codes` (N, latent_dim)."""
+        if self.steering is not None:
+            codes = self.steering(codes, torch.zeros(len(codes), dtype=torch.int64, device=codes.device))
         features = torch.cat([flat(self.trunk(images)), codes], dim=1)
         settings = self.globals(features)
         x = self.seed(features).view(len(codes), -1, BASE, BASE).contiguous(memory_format=torch.channels_last)
@@ -84,6 +88,12 @@ class VariationNetwork(nn.Module):
             added = self.residual(torch.cat([x, varied.to(x.dtype)], dim=1))
             varied = varied + self.shape.residual * torch.tanh(added.float())
         return varied.clamp(-1, 1)
+
+    def early(self, images: Tensor, codes: Tensor) -> Tensor:
+        """What the first layer that is told the codes says of `images` and `codes`: (N, C, 4, 4)."""
+        features = torch.cat([flat(self.trunk(images)), codes], dim=1)
+        x: Tensor = self.norm(self.seed(features).view(len(codes), -1, BASE, BASE), codes)
+        return functional.leaky_relu(x, 0.2)
 
 
 def warped(images: Tensor, affine: Tensor, flow: Tensor) -> Tensor:
@@ -144,11 +154,24 @@ class VariationGenerator(nn.Module):
 
         The first number of the noise says which image, and what this leaves of it is noise again.
         """
+        codes, rows = self.place(noise, labels)
+        return self.decode(codes, rows)
+
+    def place(self, noise: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes (N, latent_dim), standard normal, and which of the images held (N,) int64 are varied by them."""
         place = torch.special.ndtr(noise[:, 0].double()).clamp(1e-9, 1 - 1e-9) * self.source_counts[labels]
         chosen = place.long()
         left = torch.special.ndtri((place - chosen).clamp(1e-6, 1 - 1e-6)).to(noise.dtype)
         rows = (self.source_starts[labels] + chosen).clamp(0, len(self.sources) - 1)
-        return self.vary(self.sources[rows], torch.cat([left[:, None], noise[:, 1:]], dim=1))
+        return torch.cat([left[:, None], noise[:, 1:]], dim=1), rows
+
+    def decode(self, codes: Tensor, rows: Tensor) -> Tensor:
+        """Images in [-1, 1], NCHW: the images held of numbers `rows` (N,) int64, varied by `codes` (N, latent_dim)."""
+        return self.vary(self.sources[rows], codes)
+
+    def early(self, codes: Tensor, rows: Tensor) -> Tensor:
+        """What the first layer says of `codes` and the images held of numbers `rows`: (N, C, 4, 4)."""
+        return self.network.early(self.sources[rows].float().div(127.5).sub(1), codes)
 
     def vary(self, images: Tensor, noise: Tensor) -> Tensor:
         """Images in [-1, 1], NCHW: `images` NCHW uint8, varied as standard normal `noise` (N, latent_dim) says."""

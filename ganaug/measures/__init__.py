@@ -1,6 +1,7 @@
 """Measures of synthetic images, tensors in and numbers out; none of them is called FID, for none uses its features."""
 
 from ganaug.measures.appearance import sharpness, spread
+from ganaug.measures.attributes import ATTRIBUTES
 from ganaug.measures.content import content_kept
 from ganaug.measures.copies import copying_statistic, mann_whitney_z, nearest_tolerant, partition
 from ganaug.measures.features import FeatureNetwork, train_features
@@ -8,6 +9,7 @@ from ganaug.measures.fidelity import Fidelity, coverage, density, fidelity, kern
 from ganaug.measures.nearest import nearest_images
 
 __all__ = [
+    "ATTRIBUTES",
     "FeatureNetwork",
     "Fidelity",
     "content_kept",

@@ -236,7 +236,7 @@ def test_what_has_not_been_measured_is_named_with_its_command(write):
         assert f"ganaug {command} {path} --data DIR" in page.said
     assert f"ganaug measure {path} --data DIR --held DIR" in page.said
     missing = json.loads(goal.with_suffix(".json").read_text("utf-8"))["missing"]
-    assert [step["name"] for step in missing] == ["compare", "screen", "measure", "report"]
+    assert [step["name"] for step in missing] == ["compare", "screen", "measure", "explore", "report"]
 
 
 def test_without_a_run_folder_one_is_made(write, tmp_path):

@@ -53,7 +53,7 @@ class Exam(Protocol):
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """Those that can tell something of such a bank, of compare, screen, measure and report --data."""
+        """Those that can tell something of such a bank, of compare, screen, measure, explore and report --data."""
         ...
 
     def gallery(self, bank: GeneratorBank, columns: int, real: LabelledImages | None, source: Any) -> Gallery:

@@ -32,7 +32,7 @@ class BoxExam:
     """
 
     fewest = 2
-    commands = ("compare", "report")
+    commands = ("compare", "explore", "report")
     controls: tuple[Control, ...] = ("duplicated", "pasted")
 
     def gallery(self, bank: GeneratorBank, columns: int, real: LabelledImages | None, source: Any) -> Gallery:

@@ -54,7 +54,7 @@ class ClassExam:
     fewest = 1
     cell = "reference classifier 1"
     controls: tuple[Control, ...] = ("duplicated", "shuffled")
-    commands = ("compare", "screen", "measure", "report")
+    commands = ("compare", "screen", "measure", "explore", "report")
 
     def gallery(self, bank: GeneratorBank, columns: int, real: LabelledImages | None, source: Any) -> Gallery:
         """Samples of each class, with the nearest training image beneath each where those are given."""
