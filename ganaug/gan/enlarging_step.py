@@ -7,12 +7,10 @@ of all images that could have been shrunk to one, the error alone asks for their
 from __future__ import annotations
 
 import copy
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Adam
+from torch import Tensor
 
 from ganaug.gan import losses
 from ganaug.gan.augment import augment, mirror_half
@@ -21,10 +19,8 @@ from ganaug.gan.batches import BalancedBatches, Batch
 from ganaug.gan.enlarger import Enlarger, EnlargerShape, EnlargingGenerator
 from ganaug.gan.optimising import adam, averaged, cooled, descend, gradient_size, set_rate
 from ganaug.gan.picture_networks import PatchDiscriminator
-from ganaug.gan.processes import Processes
-from ganaug.gan.seeding import SharedGenerator
+from ganaug.gan.players import Players
 from ganaug.gan.shrinking import degraded, detail, shrunk
-from ganaug.recipe import Recipe
 
 __all__ = ["EnlargingTrainer"]
 
@@ -33,19 +29,10 @@ _CLEARLY = 4.0  # times that details are shown to it beside the image, in which 
 
 
 @dataclass
-class EnlargingTrainer:
+class EnlargingTrainer(Players):
     """The networks of one fit, their optimisers, and the steps that train them; see `Training`."""
 
-    recipe: Recipe
     shape: EnlargerShape
-    device: torch.device
-    half: bool = False
-    random: SharedGenerator = field(default_factory=SharedGenerator)
-    steps: int = 0
-    processes: Processes = field(default_factory=Processes)
-    ease: float = 1.0
-    hold: float = 1.0
-    strength: float = 1.0
 
     def __post_init__(self) -> None:
         shape, gan = self.shape, self.recipe.gan
@@ -56,24 +43,6 @@ class EnlargingTrainer:
         self.generator_optimizer = adam(self.generator, gan.generator_lr)
         self.discriminator_optimizer = adam(self.discriminator, gan.discriminator_lr)
         self.random.processes = self.processes
-
-    @property
-    def networks(self) -> dict[str, nn.Module]:
-        """See `Training`."""
-        return {"generator": self.generator, "discriminator": self.discriminator, "average": self.average}
-
-    @property
-    def optimizers(self) -> dict[str, Adam]:
-        """See `Training`."""
-        return {
-            "generator_optimizer": self.generator_optimizer,
-            "discriminator_optimizer": self.discriminator_optimizer,
-        }
-
-    @property
-    def running(self) -> dict[str, Tensor]:
-        """See `Training`."""
-        return {}
 
     @property
     def sampler(self) -> EnlargingGenerator:
@@ -162,6 +131,3 @@ class EnlargingTrainer:
     def _judge_whole(self, images: Tensor) -> Tensor:
         """(N,) logits: the patches of an image together."""
         return self._judge(images).mean((1, 2, 3))
-
-    def _autocast(self) -> AbstractContextManager[None]:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)

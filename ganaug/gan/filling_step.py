@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Adam
 
 from ganaug.gan import losses
 from ganaug.gan.average import update_average
@@ -17,9 +15,8 @@ from ganaug.gan.filling import FillingGenerator, FillingNetwork, FillingShape, g
 from ganaug.gan.hole_batches import Grounds, HoleBatch, HoleBatches
 from ganaug.gan.optimising import adam, averaged, cooled, descend, gradient_size, set_rate
 from ganaug.gan.picture_networks import PatchDiscriminator
-from ganaug.gan.processes import Processes
-from ganaug.gan.seeding import SharedGenerator, drawn
-from ganaug.recipe import Recipe
+from ganaug.gan.players import Players
+from ganaug.gan.seeding import drawn
 
 __all__ = ["FillingTrainer"]
 
@@ -27,26 +24,14 @@ _DOWNS = 3  # halvings of the discriminator: a logit then sees 38 px
 
 
 @dataclass
-class FillingTrainer:
+class FillingTrainer(Players):
     """The networks of one fit, their optimisers, and the step that trains them; see `Training`.
 
     The discriminator is shown images and where their holes are, and its logits count by how much of the hole lies in
     their patch (after SN-PatchGAN, 1806.03589, section 3.3). Around holes real and filled images are the same.
     """
 
-    recipe: Recipe
     shape: FillingShape
-    device: torch.device
-    half: bool = False
-    random: SharedGenerator = field(default_factory=SharedGenerator)
-    steps: int = 0
-    processes: Processes = field(default_factory=Processes)
-    ease: float = 1.0
-    """Factor of all learning rates."""
-    hold: float = 1.0
-    """Factor of what holds the game back: the gradient penalty, and the reconstruction."""
-    strength: float = 1.0
-    """Of augmentation: there is none here, for an augmented hole would be another."""
 
     def __post_init__(self) -> None:
         channels, device = self.shape.image_channels + 1, self.device
@@ -60,23 +45,6 @@ class FillingTrainer:
         self.generator_optimizer = adam(self.generator, self.recipe.gan.generator_lr)
         self.discriminator_optimizer = adam(self.discriminator, self.recipe.gan.discriminator_lr)
         self.random.processes = self.processes
-
-    @property
-    def networks(self) -> dict[str, nn.Module]:
-        """See `Training`."""
-        return {"generator": self.generator, "discriminator": self.discriminator, "average": self.average}
-
-    @property
-    def optimizers(self) -> dict[str, Adam]:
-        """See `Training`."""
-        return {
-            "generator_optimizer": self.generator_optimizer, "discriminator_optimizer": self.discriminator_optimizer,
-        }  # fmt: skip
-
-    @property
-    def running(self) -> dict[str, Tensor]:
-        """See `Training`."""
-        return {}
 
     @property
     def sampler(self) -> FillingGenerator:
@@ -169,6 +137,3 @@ class FillingTrainer:
     def _judged(self, images: Tensor, wanted: Tensor) -> Tensor:
         logits: Tensor = self.discriminator(torch.cat([images, wanted], dim=1))
         return logits
-
-    def _autocast(self) -> AbstractContextManager[None]:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)

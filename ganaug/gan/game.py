@@ -8,8 +8,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
@@ -24,10 +23,9 @@ from ganaug.gan.mixed import Others
 from ganaug.gan.networks import Discriminators, Encoder, NetworkShape
 from ganaug.gan.optimising import adam, averaged, cooled, descend, gradient_size, set_rate
 from ganaug.gan.players import Players
-from ganaug.gan.processes import Processes, join_norms
-from ganaug.gan.seeding import SharedGenerator, drawn
+from ganaug.gan.processes import join_norms
+from ganaug.gan.seeding import drawn
 from ganaug.gan.start import Start
-from ganaug.recipe import Recipe
 
 __all__ = ["Game"]
 
@@ -54,23 +52,13 @@ class Game(Players, ABC, Generic[Made]):
     The algorithm alone: it knows no file, no dataset and no budget but `progress`, the share of the budget spent.
     """
 
-    recipe: Recipe
     shape: NetworkShape
-    device: torch.device
-    half: bool = False
-    random: SharedGenerator = field(default_factory=SharedGenerator)
-    steps: int = 0
-    processes: Processes = field(default_factory=Processes)
     others: Others | None = None
     """Images without labels; the last class is then for those that belong to none."""
     start: Start | None = None
     """What the networks start from; None for nothing."""
-    ease: float = 1.0
-    """Factor of all learning rates."""
-    hold: float = 1.0
-    """Factor of what holds the game back: the gradient penalties, and the reconstruction that is kept."""
-    strength: float = 1.0
-    """Of augmentation, as in `augment`."""
+
+    played = ("generator", "discriminator", "encoder")
 
     def __post_init__(self) -> None:
         recipe, device = self.recipe, self.device
@@ -267,9 +255,6 @@ class Game(Players, ABC, Generic[Made]):
 
     def _drawn(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         return mean + (0.5 * log_variance).exp() * self._noise(len(mean))
-
-    def _autocast(self) -> AbstractContextManager[None]:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
 
 
 def _ramp(progress: float, start: float, end: float) -> float:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +18,8 @@ from ganaug.gan.average import update_average
 from ganaug.gan.map_batches import MapBatch, MapBatches
 from ganaug.gan.optimising import adam, averaged, cooled, descend, gradient_size, set_rate
 from ganaug.gan.players import Players
-from ganaug.gan.processes import Processes
-from ganaug.gan.seeding import SharedGenerator, drawn
+from ganaug.gan.seeding import drawn
 from ganaug.gan.spade import MapGenerator, MapShape, SegmentingDiscriminator, StyleEncoder, one_hot
-from ganaug.recipe import Recipe
 
 __all__ = ["MapTrainer"]
 
@@ -48,19 +45,9 @@ class _Fakes:
 class MapTrainer(Players):
     """The networks of one fit, their optimisers, and the step that trains them (OASIS, 2012.04781)."""
 
-    recipe: Recipe
     shape: MapShape
-    device: torch.device
-    half: bool = False
-    random: SharedGenerator = field(default_factory=SharedGenerator)
-    steps: int = 0
-    processes: Processes = field(default_factory=Processes)
-    ease: float = 1.0
-    """Factor of all learning rates."""
-    hold: float = 1.0
-    """Factor of what holds the game back: the consistency of the discriminator."""
-    strength: float = 1.0
-    """Of augmentation, as in `augment`."""
+
+    played = ("generator", "discriminator", "encoder")
 
     def __post_init__(self) -> None:
         self.generator: MapGenerator = MapGenerator(self.shape).to(self.device).to(memory_format=torch.channels_last)
@@ -73,11 +60,6 @@ class MapTrainer(Players):
         self.discriminator_optimizer = adam(self.discriminator, self.recipe.gan.discriminator_lr)
         self.encoder_optimizer = adam(self.encoder, self.recipe.gan.generator_lr)
         self.random.processes = self.processes
-
-    @property
-    def running(self) -> dict[str, Tensor]:
-        """See `Training`."""
-        return {}
 
     @property
     def sampler(self) -> MapGenerator:
@@ -224,6 +206,3 @@ class MapTrainer(Players):
         count = self.shape.classes
         real = drawn(lambda rows: torch.rand(rows, count, generator=self.random), len(classes), self.random) < 0.5
         return (classes * real.to(classes)[:, :, None, None]).sum(1, keepdim=True)
-
-    def _autocast(self) -> AbstractContextManager[None]:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)

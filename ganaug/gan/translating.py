@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Adam
 
 from ganaug.gan import losses
 from ganaug.gan.augment import augment, mirror_half
 from ganaug.gan.average import update_average
 from ganaug.gan.optimising import adam, averaged, cooled, descend, gradient_size, set_rate
 from ganaug.gan.picture_networks import PatchDiscriminator
-from ganaug.gan.processes import Processes
-from ganaug.gan.seeding import SharedGenerator
+from ganaug.gan.players import Players
 from ganaug.gan.translation import TranslationGenerator, TranslationNetwork, TranslationShape
-from ganaug.recipe import Recipe
 
 __all__ = ["DomainBatches", "PatchHeads", "Pieces", "TranslationTrainer", "TwoDomains", "patch_nce"]
 
@@ -113,19 +109,12 @@ class DomainBatches:
 
 
 @dataclass
-class TranslationTrainer:
+class TranslationTrainer(Players):
     """A translator, a discriminator of patches and the heads by which patches are told apart; see `Training`."""
 
-    recipe: Recipe
     shape: TranslationShape
-    device: torch.device
-    half: bool = False
-    random: SharedGenerator = field(default_factory=SharedGenerator)
-    steps: int = 0
-    processes: Processes = field(default_factory=Processes)
-    ease: float = 1.0
-    hold: float = 1.0
-    strength: float = 1.0
+
+    played = ("generator", "discriminator", "heads")
 
     def __post_init__(self) -> None:
         shape, gan, device = self.shape, self.recipe.gan, self.device
@@ -138,27 +127,6 @@ class TranslationTrainer:
         self.discriminator_optimizer = adam(self.discriminator, gan.discriminator_lr)
         self.heads_optimizer = adam(self.heads, gan.generator_lr)
         self.random.processes = self.processes
-
-    @property
-    def networks(self) -> dict[str, nn.Module]:
-        """See `Training`."""
-        return {
-            "generator": self.generator, "discriminator": self.discriminator, "heads": self.heads,
-            "average": self.average,
-        }  # fmt: skip
-
-    @property
-    def optimizers(self) -> dict[str, Adam]:
-        """See `Training`."""
-        return {
-            "generator_optimizer": self.generator_optimizer, "discriminator_optimizer": self.discriminator_optimizer,
-            "heads_optimizer": self.heads_optimizer,
-        }  # fmt: skip
-
-    @property
-    def running(self) -> dict[str, Tensor]:
-        """Nothing; see `Training`."""
-        return {}
 
     @property
     def sampler(self) -> TranslationGenerator:
@@ -254,6 +222,3 @@ class TranslationTrainer:
     def _judge(self, images: Tensor) -> Tensor:
         logits: Tensor = self.discriminator(augment(images, self.recipe.gan.augment, self.random, self.strength))
         return logits
-
-    def _autocast(self) -> AbstractContextManager[None]:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
