@@ -107,6 +107,7 @@ def test_what_is_hidden_is_not_seen():
     assert torch.allclose(first * holes, second * holes, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_stripes_are_learned_which_a_smooth_guess_lacks():
     trainer, drawn = a_trainer(**{"gan.generator_lr": 0.005, "reconstruction.share": 0.5})
     before = held_ratios(trainer.sampler.eval())
