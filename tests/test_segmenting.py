@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from squares import SIDE, masked
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -15,6 +16,7 @@ from ganaug import measures
 from ganaug.data.mask_files import list_masks
 from ganaug.errors import BankError, DataError, LeakError, RecipeError
 from ganaug.planning import choose_recipe
+from ganaug.tasks import get_task, segment
 
 TINY = {
     "resolution": 32, "kimg": 0.032, "networks.generator_channels": 8, "networks.discriminator_channels": 8,
@@ -239,3 +241,12 @@ def test_what_label_maps_do_not_go_with(bank, tiny_bank, squares, tmp_path):
     ):
         with pytest.raises(RecipeError, match=said):
             ganaug.load_recipe("segment-64").replace(settings)
+
+
+def test_a_generator_keeps_no_more_images_than_are_worth_their_bytes(monkeypatch):
+    data, recipe = masked(12, 0), ganaug.load_recipe("segment-64").replace({"resolution": SIDE})
+    task = get_task("segment")
+    assert task.shape(data, recipe).maps == 12
+    monkeypatch.setattr(segment, "_MOST_VALUES", 5 * SIDE * SIDE)
+    assert task.shape(data, recipe).maps == 5
+    assert task.shape(data, recipe.replace({"maps.sketch": False})).maps == 12

@@ -24,6 +24,7 @@ from ganaug.tasks.exam import Exam
 __all__ = ["SegmentTask"]
 
 _MOST_MAPS = 2048  # that a generator keeps
+_MOST_VALUES = 2**25  # of the images that go with them, where sketches are made of these
 
 
 class SegmentTask:
@@ -69,6 +70,7 @@ class SegmentTask:
 
     def shape(self, data: LabelledImages, recipe: Recipe, *, most: int | None = None) -> MapShape:
         """The networks that the recipe wants for these images; `most` is for classes of images."""
+        sketched = recipe.maps.sketch
         return MapShape(
             resolution=recipe.resolution,
             image_channels=data.images.shape[1],
@@ -77,9 +79,9 @@ class SegmentTask:
             generator_channels=recipe.networks.generator_channels,
             discriminator_channels=recipe.networks.discriminator_channels,
             max_channels=recipe.networks.max_channels,
-            maps=min(_MOST_MAPS, len(data)),
+            maps=min(len(data), _MOST_MAPS, _MOST_VALUES // data.images[0].numel() if sketched else _MOST_MAPS),
             mirror=recipe.data.horizontal_flip,
-            sketched=recipe.maps.sketch,
+            sketched=sketched,
         )
 
     def build_training(
