@@ -39,7 +39,7 @@ _SHOWN = 8  # images of a class in a grid
 _SCORES = (
     "score", "coverage", "kernel_distance", "spread_ratio", "sharpness_ratio", "noise_ratio", "source_ratio",
     "detail_ratio", "error_ratio",
-    "distance_left", "verdict", "content",
+    "distance_left", "tint_left", "verdict", "content",
 )  # fmt: skip
 _COMPARED, _LEAST_COMPARED = 6000, 100  # real images that a snapshot is compared with: in all, and of each class
 

@@ -71,7 +71,7 @@ def taught_briefly():
 
 def test_a_fit_gives_a_bank_that_tells_what_it_does(bank, tmp_path):
     assert (bank.task, bank.class_names, bank.channels) == ("translate", ("night",), 3)
-    assert {"kernel_distance", "distance_left", "verdict", "content"} < set(bank.manifest.scores)
+    assert {"kernel_distance", "distance_left", "tint_left", "verdict", "content"} < set(bank.manifest.scores)
     assert 0 <= bank.manifest.scores["content"] <= 1
     assert len(bank.manifest.train_fingerprints) == 8
     kept = GeneratorBank.load(bank.save(tmp_path / "day.ganaug"))

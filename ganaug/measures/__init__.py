@@ -2,6 +2,7 @@
 
 from ganaug.measures.appearance import sharpness, spread
 from ganaug.measures.attributes import ATTRIBUTES
+from ganaug.measures.colours import tint_distance
 from ganaug.measures.content import content_kept
 from ganaug.measures.copies import copying_statistic, mann_whitney_z, nearest_tolerant, partition
 from ganaug.measures.features import FeatureNetwork, train_features
@@ -26,5 +27,6 @@ __all__ = [
     "recall",
     "sharpness",
     "spread",
+    "tint_distance",
     "train_features",
 ]

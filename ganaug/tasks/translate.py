@@ -16,7 +16,7 @@ from ganaug.gan.processes import Processes
 from ganaug.gan.start import Start
 from ganaug.gan.translating import Pieces, TranslationTrainer, TwoDomains
 from ganaug.gan.translation import TranslationGenerator, TranslationShape
-from ganaug.measures import content_kept
+from ganaug.measures import content_kept, tint_distance
 from ganaug.recipe import Recipe
 from ganaug.tasks.exam import Exam
 
@@ -24,6 +24,7 @@ __all__ = ["TranslateTask"]
 
 _HELD = 64  # source images that a generator keeps
 _SHOWN = 400  # crops of each domain that a snapshot is judged by
+_TINT = 4.0  # levels: domains that are no farther apart than this have the same tint
 
 
 class TranslateTask:
@@ -138,7 +139,8 @@ class TranslateTask:
         """How near translations come to the target, by how well they keep what the source images show; 0 to 1.
 
         `kernel_distance` is theirs to crops of the target, in features that were learned to tell the domains apart, and
-        `distance_left` that by the source's own; `verdict` is the share of them that is taken for the target, and
+        `distance_left` that by the source's own. `tint_left` is the same of `tint_distance`: features that tell
+        domains apart at a glance see no tint. `verdict` is the share of translations that is taken for the target, and
         `content` as in `content_kept`.
         """
         assert isinstance(generator, TranslationGenerator), "built by this task"
@@ -148,8 +150,12 @@ class TranslateTask:
         left = max(0.0, after) / max(1e-6, before)
         content = content_kept(sources, made)
         verdict = float((exam.seen(made) == 1).float().mean())
-        score = content / (1 + 10 * left)
-        return score, {"kernel_distance": after, "distance_left": left, "verdict": verdict, "content": content}
+        tint = tint_distance(made, exam.images) / max(_TINT, tint_distance(sources, exam.images))
+        score = content / (1 + 10 * left) / (1 + 2 * tint)
+        return score, {
+            "kernel_distance": after, "distance_left": left, "tint_left": tint, "verdict": verdict,
+            "content": content,
+        }  # fmt: skip
 
     def view(
         self, dataset: Any, recipe: Recipe, numbers: Sequence[int], *, raw: Any = None, transform: Any = None
