@@ -68,7 +68,6 @@ def save_weights(model: nn.Module, path: str | Path, told: Mapping[str, Any]) ->
     beside = goal.with_name(goal.name + ".part")
     state = {name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}
     try:
-        goal.parent.mkdir(parents=True, exist_ok=True)
         save_file(state, beside, {name: json.dumps(value) for name, value in told.items()})
         os.replace(beside, goal)
     except Exception as error:  # the library's own errors are of several kinds

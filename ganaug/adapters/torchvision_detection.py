@@ -24,6 +24,7 @@ from ganaug.dataset import GanAugmented
 from ganaug.errors import DataError, MissingExtraError, RecipeError, TrainingError, did_you_mean
 from ganaug.gan.device import resolve_device
 from ganaug.gan.seeding import seeded
+from ganaug.output import make_folder
 from ganaug.recipe import Train
 
 __all__ = ["DetectorTraining", "average_precision", "build_detector", "check_measure", "train"]
@@ -77,7 +78,7 @@ def train(
         steps = settings.epochs * math.ceil(len(mixed) / settings.batch)
         _fit(model, mixed, steps, settings.batch, settings.lr, seed, where, say, workers=settings.workers)
     found = average_precision(model, held, real.classes, where)
-    weights = Path(out) / "detector.safetensors"
+    weights = make_folder(Path(out)) / "detector.safetensors"
     save_weights(model, weights, {"model": settings.model, "classes": list(real.classes), "size": settings.image_size})
     return DetectorResult(weights, found["score"], found["also"]["mAP50-95"], found["per_class"])
 

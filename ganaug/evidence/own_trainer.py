@@ -106,7 +106,7 @@ class OwnTrials:
         return synthetic_arms(self.settings, augment)
 
     def controls(self, winner: Arm) -> list[Arm]:
-        """As the protocol has it; where all arms take as many steps, real images repeated are real images alone."""
+        """As the protocol has it; real images repeated are left out where all arms take as many steps anyway."""
         wanted = get_exam(self.task).controls
         return control_arms(winner, [one for one in wanted if not (one == "duplicated" and self.by_steps)])
 
