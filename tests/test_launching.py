@@ -31,6 +31,9 @@ def work(processes, device, kind, folder):
             os.kill(os.getpid(), signal.SIGKILL)
         return found
     if processes.rank == 1:
+        partner = folder / "0.pid"
+        while not (partner.exists() and partner.read_text()):  # else it may be ended before it has begun
+            time.sleep(0.01)
         if kind == "ours":
             raise DataError("one line")
         os.kill(os.getpid(), signal.SIGKILL)
