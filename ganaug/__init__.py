@@ -25,7 +25,7 @@ The house, from the floor up; each part imports only from parts above it in this
                    one of another domain, translating.py, how that is learned; filling.py, one without holes,
                    hole_batches.py and filling_step.py, how
     tasks/         what is particular to a kind of label: how items are read, which networks, how samples are labelled;
-                   exam.py, what a snapshot is scored on
+                   exam.py, what a snapshot is scored on; pictures.py, what those share that make pictures of pictures
     latent.py      directions of a bank's codes (found in gan/steering.py), and samples moved along them
     bank.py        GeneratorBank: sample, save, load; bank_file.py, its file; manifest.py, what it says of itself;
                    bank_pictures.py, what it makes of pictures that it is given, and bank_filling.py, of their holes

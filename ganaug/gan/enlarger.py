@@ -8,7 +8,6 @@ chequered pattern is there to be unlearned (ICNR, Aitken et al. 2017, 1707.02937
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,13 +39,8 @@ class EnlargerShape:
     """Numbers of noise that say which of them is enlarged; the enlarging itself has none."""
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able mapping that `EnlargerShape.from_dict` reads back."""
+        """A JSON-able mapping."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> EnlargerShape:
-        """The shape that `to_dict` wrote; a TypeError where that is none."""
-        return cls(**values)
 
 
 class _Block(nn.Module):

@@ -6,7 +6,6 @@ What is made at a place depends on what is around it alone, so that it runs on i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,13 +36,8 @@ class TranslationShape:
     classes: int = 1
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able mapping that `from_dict` reads back."""
+        """A JSON-able mapping."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TranslationShape:
-        """What `to_dict` gave."""
-        return cls(**values)
 
 
 class TranslationNetwork(nn.Module):

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ganaug.data.labelled import LabelledImages
-from ganaug.data.pictures import PICTURES, read_pictures
-from ganaug.data.view import DatasetView
-from ganaug.errors import BankError
+from ganaug.data.pictures import read_pictures
 from ganaug.gan.enlarger import EnlargerShape, EnlargingGenerator
 from ganaug.gan.enlarging_step import EnlargingTrainer
-from ganaug.gan.mixed import Others
-from ganaug.gan.processes import Processes
 from ganaug.gan.shrinking import degraded, detail, plainly_enlarged, shrunk
-from ganaug.gan.start import Start
 from ganaug.recipe import Recipe
 from ganaug.tasks.exam import Exam
+from ganaug.tasks.pictures import Asked, PictureTask
 
 __all__ = ["EnlargeTask"]
 
@@ -28,31 +23,20 @@ _SCORED = 128  # that a snapshot is scored on, at the most
 _CHUNK = 32  # of them at a time
 
 
-class EnlargeTask:
+class EnlargeTask(PictureTask):
     """A small image to one of twice the size."""
 
     name = "enlarge"
-    of_pictures: ClassVar[bool] = True
+    _shaped, _generator, _trainer = EnlargerShape, EnlargingGenerator, EnlargingTrainer
+    _no_samples = (
+        "the bank enlarges images and makes none of its own to mix in; give GanAugmented one that does, and this as "
+        "enlarge="
+    )
 
-    def read(
-        self,
-        dataset: Any,
-        recipe: Recipe,
-        *,
-        classes: Sequence[str] | None = None,
-        raw: Any = None,
-        on_bad: Literal["stop", "skip"] = "stop",
-        least: int = 2,
-    ) -> LabelledImages:
-        """All images of `dataset` (a path, or any dataset of (image, class) items) at the recipe's resolution."""
-        return read_pictures(
-            dataset, resolution=recipe.resolution, classes=classes, fit=recipe.data.fit, colour=recipe.data.colour,
-            on_bad=on_bad, raw=raw, least=least, smallest=recipe.resolution,
-        )  # fmt: skip
-
-    def groups(self, data: LabelledImages) -> tuple[str, ...]:
-        """Names of what `data.labels` number: one."""
-        return (PICTURES,)
+    def _read(self, dataset: Any, recipe: Recipe, asked: Asked) -> LabelledImages:
+        """All images at the recipe's resolution."""
+        side = recipe.resolution
+        return read_pictures(dataset, resolution=side, fit=recipe.data.fit, smallest=side, **asked)
 
     def conditions(self, data: LabelledImages) -> Tensor:
         """What a generator is told of each image: nothing, (N,) int64 zeros."""
@@ -68,42 +52,6 @@ class EnlargeTask:
             blocks=recipe.enlarging.blocks,
             shown=min(_SHOWN, len(data)),
         )
-
-    def build_training(
-        self,
-        recipe: Recipe,
-        shape: EnlargerShape,
-        device: torch.device,
-        half: bool,
-        *,
-        processes: Processes,
-        others: Others | None = None,
-        start: Start | None = None,
-    ) -> EnlargingTrainer:
-        """The untrained trainer that the recipe wants; see `BuildTraining`."""
-        assert others is None, "refused when the fit was planned"
-        assert start is None, "refused when the fit was planned"
-        return EnlargingTrainer(recipe, shape, device, half, processes=processes)
-
-    def build_generator(self, shape: Mapping[str, Any]) -> nn.Module:
-        """The generator of a bank, from the shape that its manifest keeps; weights are untrained."""
-        return EnlargingGenerator(EnlargerShape.from_dict(shape))
-
-    def planes(self, image_channels: int) -> int:
-        """Channels of raw output."""
-        return image_channels
-
-    def run(self, generator: nn.Module, noise: Tensor, labels: Tensor) -> Tensor:
-        """Raw output (N, planes, H, W) in [-1, 1]: training images that were shrunk, enlarged."""
-        images: Tensor = generator(noise, labels)
-        return images
-
-    def to_tell_apart(self, data: LabelledImages) -> None:
-        """Nothing: see `ClassifyTask.to_tell_apart`."""
-
-    def real_samples(self, data: LabelledImages) -> tuple[Tensor, Tensor]:
-        """See `ClassifyTask.real_samples`."""
-        return data.images, data.labels
 
     @torch.no_grad()
     def score(self, generator: nn.Module, exam: Exam) -> tuple[float, dict[str, float]]:
@@ -131,12 +79,3 @@ class EnlargeTask:
         measured = {"detail_ratio": found / wanted, "error_ratio": error / plain_error}
         near = min(measured["detail_ratio"], 1 / measured["detail_ratio"])
         return near / max(1.0, measured["error_ratio"]), measured
-
-    def view(
-        self, dataset: Any, recipe: Recipe, numbers: Sequence[int], *, raw: Any = None, transform: Any = None
-    ) -> DatasetView:
-        """None: a BankError, for there is nothing to mix in."""
-        raise BankError(
-            "the bank enlarges images and makes none of its own to mix in; give GanAugmented one that does, and this "
-            "as enlarge="
-        )

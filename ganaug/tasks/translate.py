@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ganaug.data.domains import DomainImages, Domains, read_domains
 from ganaug.data.labelled import LabelledImages
-from ganaug.errors import BankError, DataError
-from ganaug.gan.mixed import Others
-from ganaug.gan.processes import Processes
-from ganaug.gan.start import Start
+from ganaug.errors import DataError
 from ganaug.gan.translating import Pieces, TranslationTrainer, TwoDomains
 from ganaug.gan.translation import TranslationGenerator, TranslationShape
 from ganaug.measures import content_kept, tint_distance
 from ganaug.recipe import Recipe
 from ganaug.tasks.exam import Exam
+from ganaug.tasks.pictures import Asked, PictureTask
 
 __all__ = ["TranslateTask"]
 
@@ -27,24 +24,16 @@ _SHOWN = 400  # crops of each domain that a snapshot is judged by
 _TINT = 4.0  # levels: domains that are no farther apart than this have the same tint
 
 
-class TranslateTask:
+class TranslateTask(PictureTask):
     """An image of the source domain to one of the target domain."""
 
     name = "translate"
-    of_pictures: ClassVar[bool] = True
+    _shaped, _generator, _trainer = TranslationShape, TranslationGenerator, TranslationTrainer
+    _no_samples = "the bank translates images and makes none of its own to mix in; give GanAugmented mode='translation'"
 
-    def read(
-        self,
-        dataset: Any,
-        recipe: Recipe,
-        *,
-        classes: Sequence[str] | None = None,
-        raw: Any = None,
-        on_bad: Literal["stop", "skip"] = "stop",
-        least: int = 1,
-    ) -> DomainImages:
+    def _read(self, dataset: Any, recipe: Recipe, asked: Asked) -> DomainImages:
         """All images of `Domains`, or of a source whose target the recipe names, in pieces."""
-        if classes is not None:
+        if asked["classes"] is not None:
             raise DataError("a translator looks at no classes; leave classes out, or give folders of these alone")
         if isinstance(dataset, DomainImages):
             return dataset
@@ -56,18 +45,9 @@ class TranslateTask:
                 )
             dataset = Domains(dataset, recipe.data.target)
         return read_domains(
-            dataset,
-            resolution=recipe.resolution,
-            tile=recipe.data.tile,
-            fit=recipe.data.fit,
-            colour=recipe.data.colour,
-            on_bad=on_bad,
-            raw=raw,
-        )
-
-    def groups(self, data: LabelledImages) -> tuple[str, ...]:
-        """Names of what samples are of: the target domain alone."""
-        return data.class_names
+            dataset, resolution=recipe.resolution, tile=recipe.data.tile, fit=recipe.data.fit, colour=asked["colour"],
+            on_bad=asked["on_bad"], raw=asked["raw"],
+        )  # fmt: skip
 
     def conditions(self, data: LabelledImages) -> TwoDomains:
         """Pieces of both domains."""
@@ -106,35 +86,6 @@ class TranslateTask:
             tile=recipe.data.tile,
         )
 
-    def build_training(
-        self,
-        recipe: Recipe,
-        shape: TranslationShape,
-        device: torch.device,
-        half: bool,
-        *,
-        processes: Processes,
-        others: Others | None = None,
-        start: Start | None = None,
-    ) -> TranslationTrainer:
-        """The untrained trainer that the recipe wants; see `BuildTraining`."""
-        assert others is None, "refused when the fit was planned"
-        assert start is None, "refused when the fit was planned"
-        return TranslationTrainer(recipe, shape, device, half, processes=processes)
-
-    def build_generator(self, shape: Mapping[str, Any]) -> nn.Module:
-        """The generator of a bank, from the shape that its manifest keeps; weights are untrained."""
-        return TranslationGenerator(TranslationShape.from_dict(shape))
-
-    def planes(self, image_channels: int) -> int:
-        """Channels of raw output."""
-        return image_channels
-
-    def run(self, generator: nn.Module, noise: Tensor, labels: Tensor) -> Tensor:
-        """Raw output (N, planes, H, W) in [-1, 1]: some of the source images, translated."""
-        images: Tensor = generator(noise, labels)
-        return images
-
     def score(self, generator: nn.Module, exam: Exam) -> tuple[float, dict[str, float]]:
         """How near translations come to the target, by how well they keep what the source images show; 0 to 1.
 
@@ -156,11 +107,3 @@ class TranslateTask:
             "kernel_distance": after, "distance_left": left, "tint_left": tint, "verdict": verdict,
             "content": content,
         }  # fmt: skip
-
-    def view(
-        self, dataset: Any, recipe: Recipe, numbers: Sequence[int], *, raw: Any = None, transform: Any = None
-    ) -> Any:
-        """None: a BankError, for a translator makes no samples of classes; see `ganaug.translated`."""
-        raise BankError(
-            "the bank translates images and makes none of its own to mix in; give GanAugmented mode='translation'"
-        )
