@@ -4,9 +4,9 @@
 
 From the training part of `DIR`, as a user with so few images would have it: a bank is fitted on the drawn images, and
 YOLO11n is trained from scratch by equal steps on them alone, with scenes mixed in, and where that gained on its
-controls: the images repeated as often, and scenes of real objects cut out and pasted (copy-paste). All have mosaic
-and the rest of YOLO's augmentation. Scored are the training images that were not drawn, or with `--test` the part
-that is only for that.
+control: as many scenes of real objects, cut out and pasted. All have mosaic and the rest of YOLO's augmentation. With
+`--augments mosaic,mosaic+copy-paste` the better of these carries the scenes. Scored are the training images that were
+not drawn, or with `--test` the part that is only for that; where something is to be chosen, on the former.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--image-size", type=int, default=320)
-    parser.add_argument("--test", action="store_true", help="the answer on the test part, with nothing to choose")
+    parser.add_argument("--augments", type=lambda text: text.split(","), default=["mosaic"])
+    parser.add_argument("--test", action="store_true", help="the answer on the test part")
     parser.add_argument("--cells", type=Path, help="a folder where finished trainings are kept, to go on from")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
@@ -68,9 +69,11 @@ def main() -> None:
     print(f"bank: {fitted:.0f} s, {bank.manifest.kimg} kimg; objects {drawn.counts()}", flush=True)
     part = "test" if "test" in files.layout.parts else "val"
     held = {"test": list_boxes(given.data, on_bad="skip", part=part)} if given.test else {"val": rest}
+    if len(given.augments) > 1:
+        held["val"] = rest
     found = ganaug.compare(
         drawn, bank, **held, ratios=[given.ratio], seeds=given.seeds, steps=given.steps, batch=given.batch,
-        settings={"image_size": given.image_size}, seed=given.draw, folder=given.cells,
+        settings={"image_size": given.image_size, "augments": given.augments}, seed=given.draw, folder=given.cells,
         report=lambda line: print(f"{time.perf_counter() - began:.0f} s: {line}", flush=True),
     )  # fmt: skip
     print(found.summary, flush=True)

@@ -17,6 +17,7 @@ The house, from the floor up; each part imports only from parts above it in this
                    images of two domains: domains.py;
                    images with boxes: box_files.py on disk, by box_yolo.py, box_voc.py and box_coco.py;
                    box_view.py a user's dataset and the scenes made of it, objects.py crops of single objects;
+                   copy_paste.py, a dataset with more of its own objects pasted in;
                    images alone, whatever their labels: pictures.py;
                    with where their objects are: marked.py, and squares cut from them, fillable.py
     gan/           tensors only: networks, losses, augmentation, EMA, the training step, the loop, monitor, checkpoint;
@@ -67,6 +68,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ganaug.bank import GeneratorBank, load
+    from ganaug.data.copy_paste import CopyPaste
     from ganaug.dataset import AnnealedRatio, FixedShareBatchSampler, GanAugmented
     from ganaug.demonstration import demo
     from ganaug.errors import GanaugError
@@ -85,6 +87,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AnnealedRatio": "ganaug.dataset",
+    "CopyPaste": "ganaug.data.copy_paste",
     "Exploration": "ganaug.exploring",
     "FixedShareBatchSampler": "ganaug.dataset",
     "GanAugmented": "ganaug.dataset",
@@ -109,6 +112,7 @@ _HOMES = {
 
 __all__ = [
     "AnnealedRatio",
+    "CopyPaste",
     "Exploration",
     "FixedShareBatchSampler",
     "GanAugmented",

@@ -26,6 +26,7 @@ from ganaug.choosing import (
     varying_own,
 )
 from ganaug.data import DatasetView
+from ganaug.data.copy_paste import CopyPaste
 from ganaug.data.domains import any_view
 from ganaug.data.items import join_item, split_item
 from ganaug.data.joint_view import JointView
@@ -70,7 +71,7 @@ class GanAugmented(Dataset[Any]):
     Args:
         dataset: map-style, of (image, class number) pairs or dicts of them; with a bank for segmentation of (image,
             mask), with one for detection of (image, {"boxes", "labels", ...}) as torchvision's detection references
-            have it. Then `targets` are all 0: such images have no class of their own.
+            have it, or such in a `CopyPaste`. Then `targets` are all 0: such images have no class of their own.
         bank: fitted on the same images, or its file. It is used now, on its device, and never by a worker.
         ratio: synthetic samples per real one: a number, one for each class by name or number, one for each epoch (a
             list, an `AnnealedRatio`, or any picklable function of the epoch that never exceeds its first value), or
@@ -289,6 +290,8 @@ class GanAugmented(Dataset[Any]):
         number = _whole(epoch, "epoch", 0, 2**31)
         self._filled(number)  # a schedule that cannot be kept is an error here, not in a worker
         self._epoch[0] = number
+        if isinstance(self.dataset, CopyPaste):
+            self.dataset.set_epoch(number)
 
     def is_synthetic(self, index: int) -> bool:
         """Whether the index holds a synthetic sample, or a translated one, in this epoch."""

@@ -72,7 +72,8 @@ _COMPARED: dict[str, dict[str, Any]] = {
         "steps": 250,
         "batch": 8,
     },
-    "detect": {"real_equivalent": False},  # each training takes minutes
+    # each training takes minutes
+    "detect": {"augments": ("mosaic", "mosaic+copy-paste"), "real_equivalent": False},
 }  # fmt: skip
 
 

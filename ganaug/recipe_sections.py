@@ -395,7 +395,9 @@ class Compare(Section):
         min_length=1,
         description="classical augmentations that compete first, of real images alone; parts are flip, crop, elastic, "
         "trivial (TrivialAugmentWide) and cutmix, and of images with masks flip, turn, affine, elastic, colour and "
-        "cutmix; flips come and go with data.horizontal_flip",
+        "cutmix; flips come and go with data.horizontal_flip; with boxes they are mosaic, the detector's own (which of "
+        "torchvision zooms, crops, flips and colours), and mosaic+copy-paste, real objects pasted into half of the "
+        "images too",
     )
     ratios: tuple[Annotated[float, Field(gt=0, le=40)], ...] = Field(
         (0.25, 0.5, 1.0), min_length=1, description="synthetic images for each real one"

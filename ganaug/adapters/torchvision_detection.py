@@ -16,10 +16,11 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from ganaug.adapters.detectors import DetectorResult, refuse_leaks
+from ganaug.adapters.detectors import DetectorResult, refuse_leaks, resolve_pasting, with_pasting
 from ganaug.adapters.torchvision import save_weights
 from ganaug.bank import GeneratorBank
 from ganaug.data.box_files import BoxFiles, list_boxes
+from ganaug.data.copy_paste import CopyPaste
 from ganaug.dataset import GanAugmented
 from ganaug.errors import DataError, MissingExtraError, RecipeError, TrainingError, did_you_mean
 from ganaug.gan.device import resolve_device
@@ -49,7 +50,8 @@ def train(
     """Train a detector of torchvision on images with boxes, with the bank's scenes mixed in.
 
     AdamW, a warm-up and a cosine; images are zoomed out, cropped, mirrored and recoloured, as torchvision's references
-    train an SSD. The last epoch's weights are kept and scored: none is picked by its score.
+    train an SSD. The last epoch's weights are kept and scored: none is picked by its score. Where `settings.ratio` is
+    "auto" and the bank's verdict is of training with copy-paste, real objects are pasted into half of the real images.
 
     Args:
         data: a YOLO, Pascal VOC or COCO set that has a validation part.
@@ -74,7 +76,8 @@ def train(
     where, say = resolve_device(device), report or (lambda _: None)
     with seeded(seed, where):
         model = build_detector(settings.model, settings.weights, len(real.classes), settings.image_size).to(where)
-        mixed = GanAugmented(real, loaded, ratio=settings.ratio, epochs=settings.epochs, seed=seed, pool_dir=pool_dir)
+        pasted = with_pasting(real, resolve_pasting("auto", settings.ratio, loaded), loaded, None, seed)
+        mixed = GanAugmented(pasted, loaded, ratio=settings.ratio, epochs=settings.epochs, seed=seed, pool_dir=pool_dir)
         steps = settings.epochs * math.ceil(len(mixed) / settings.batch)
         _fit(model, mixed, steps, settings.batch, settings.lr, seed, where, say, workers=settings.workers)
     found = average_precision(model, held, real.classes, where)
@@ -263,7 +266,7 @@ def _batches(dataset: Any, batch: int, seed: int, workers: int) -> Iterator[tupl
         generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
     for epoch in itertools.count():
-        if isinstance(dataset, GanAugmented):
+        if isinstance(dataset, (GanAugmented, CopyPaste)):
             dataset.set_epoch(epoch)
         yield from loader
 
@@ -276,7 +279,7 @@ def _classes(dataset: Any) -> tuple[str, ...]:
     """Names of the classes of files, whatever is around them."""
     if isinstance(dataset, ConcatDataset):
         return _classes(dataset.datasets[0])
-    if isinstance(dataset, (GanAugmented, Subset)):
+    if isinstance(dataset, (GanAugmented, CopyPaste, Subset)):
         return _classes(dataset.dataset)
     if not isinstance(dataset, BoxFiles):
         raise DataError(f"the images are of a {type(dataset).__name__}; a detector is trained from files: give a path")

@@ -13,10 +13,11 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from ganaug.adapters.detectors import DetectorResult, refuse_leaks
+from ganaug.adapters.detectors import DetectorResult, Pasting, refuse_leaks, resolve_pasting, with_pasting
 from ganaug.bank import GeneratorBank
 from ganaug.data.box_files import BoxFiles, Objects
 from ganaug.data.box_yolo import YoloLayout
+from ganaug.data.copy_paste import CopyPaste
 from ganaug.data.outlines import joined, rings_of
 from ganaug.dataset import GanAugmented
 from ganaug.errors import BankError, DataError, MissingExtraError, RecipeError
@@ -55,6 +56,7 @@ class Mixing:
     seed: int
     pool_dir: str | None
     check: bool
+    copy_paste: float
 
 
 def trainer(
@@ -66,6 +68,7 @@ def trainer(
     seed: int = 0,
     pool_dir: str | Path | None = None,
     check: bool = True,
+    copy_paste: Pasting = "auto",
 ) -> type[DetectionTrainer]:
     """A trainer class for `YOLO("yolo11n.yaml").train(data="data.yaml", trainer=trainer("cells.ganaug", ratio=0.5))`.
 
@@ -82,9 +85,11 @@ def trainer(
         pool_dir: as in `GanAugmented`.
         check: look at fingerprints: no training image may be held back from the bank's fit, and no validation image
             be among those that it was fitted on.
+        copy_paste: share of the training images that more real objects are pasted into, others each epoch; "auto":
+            half of them where `ratio` is "auto" and the verdict is of training with that, else none.
 
     Raises:
-        RecipeError: there is no such task.
+        RecipeError: there is no such task, or `copy_paste` is out of range.
         BankError: there is no such bank, or it is not for detection.
     """
     if task not in _TASKS:
@@ -94,10 +99,11 @@ def trainer(
             f"bank is a {type(bank).__name__}; give the file it is saved in, as other processes read it too"
         )
     path = Path(bank).absolute()
-    GeneratorBank.load(path).check_task("detect", "a YOLO trainer", "give one that was fitted on images with boxes")
+    loaded = GeneratorBank.load(path)
+    loaded.check_task("detect", "a YOLO trainer", "give one that was fitted on images with boxes")
     mixing = Mixing(
         str(path), ratio, None if scenes is None else scenes.model_dump(), seed,
-        None if pool_dir is None else str(Path(pool_dir).absolute()), check,
+        None if pool_dir is None else str(Path(pool_dir).absolute()), check, resolve_pasting(copy_paste, ratio, loaded),
     )  # fmt: skip
     # Ultralytics pickles the class by value for distributed training: the bases are found by name, and this is plain
     return type("MixedTrainer", (MixedTrainer, _TASKS[task]), {"mixing": mixing, "__module__": __name__})
@@ -115,7 +121,8 @@ def train(
 ) -> DetectorResult:
     """Train a YOLO model on images with boxes, mosaic and all, with the bank's scenes mixed in.
 
-    AdamW from `settings.lr`; the last epoch's weights are kept and scored: none is picked by its score.
+    AdamW from `settings.lr`; the last epoch's weights are kept and scored: none is picked by its score. Real objects
+    are pasted where `trainer` does so by default.
 
     Args:
         data: the `data.yaml` of a YOLO set that has a validation part.
@@ -191,14 +198,15 @@ class MixedTrainer:
         self.check(dataset)
         return dataset
 
-    def mixed(self, dataset: Any) -> GanAugmented:
+    def mixed(self, dataset: Any) -> GanAugmented | CopyPaste:
         """The files that Ultralytics has read, and scenes."""
-        mixing = self.mixing
+        mixing, bank = self.mixing, GeneratorBank.load(self.mixing.bank)
+        scenes = None if mixing.scenes is None else Scenes(**mixing.scenes)
+        files = _files(dataset.im_files, dataset.labels, dataset.data["names"])
         return GanAugmented(
-            _files(dataset.im_files, dataset.labels, dataset.data["names"]), mixing.bank, ratio=mixing.ratio,
+            with_pasting(files, mixing.copy_paste, bank, scenes, mixing.seed), bank, ratio=mixing.ratio,
             epochs=self.args.epochs,  # type: ignore[attr-defined]
-            scenes=None if mixing.scenes is None else Scenes(**mixing.scenes), seed=mixing.seed,
-            pool_dir=mixing.pool_dir, check=mixing.check,
+            scenes=scenes, seed=mixing.seed, pool_dir=mixing.pool_dir, check=mixing.check,
         )  # fmt: skip
 
     def check(self, dataset: Any) -> None:
@@ -216,13 +224,16 @@ def _next_epoch(trainer: Any) -> None:
 
 
 class SceneDataset(YOLODataset):  # type: ignore[misc]
-    """A `YOLODataset` with slots for scenes after its own images, each made when it is asked for."""
+    """A `YOLODataset` with slots for scenes after its own images, each made when it is asked for.
 
-    mixed: GanAugmented
+    So are those of its images that real objects are pasted into.
+    """
+
+    mixed: GanAugmented | CopyPaste
     """Real image i is image i of the files, and slot j is j here as there."""
 
     @classmethod
-    def over(cls, dataset: Any, mixed: Callable[[], GanAugmented]) -> SceneDataset:
+    def over(cls, dataset: Any, mixed: Callable[[], GanAugmented | CopyPaste]) -> SceneDataset:
         """A dataset that Ultralytics has built, which becomes one of these; `mixed` has its images in its order.
 
         So everything that it was told, in this version of Ultralytics or another, stays as it is.
@@ -234,8 +245,10 @@ class SceneDataset(YOLODataset):  # type: ignore[misc]
         made._mix(mixed())
         return made  # type: ignore[no-any-return]
 
-    def _mix(self, mixed: GanAugmented) -> None:
+    def _mix(self, mixed: GanAugmented | CopyPaste) -> None:
         self.mixed = mixed
+        real_images = mixed.dataset if isinstance(mixed, GanAugmented) else mixed
+        self._pasting = real_images if isinstance(real_images, CopyPaste) else None
         assert len(self.im_files) == mixed.real_length, "Ultralytics has left images out"
         real, slots = self.mixed.real_length, len(self.mixed) - self.mixed.real_length
         LOGGER.info(f"{self.prefix}{real} real images and {slots} synthetic scenes, new ones each epoch")
@@ -252,7 +265,7 @@ class SceneDataset(YOLODataset):  # type: ignore[misc]
 
     def get_image_and_label(self, index: int) -> dict[str, Any]:
         """An image with its labels, as the transforms take it."""
-        if index < self.mixed.real_length:
+        if index < self.mixed.real_length and (self._pasting is None or not self._pasting.is_pasted(index)):
             label: dict[str, Any] = super().get_image_and_label(index)
             return label
         epoch = self.mixed.epoch

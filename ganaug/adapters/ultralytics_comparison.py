@@ -16,6 +16,7 @@ from torch.utils.data import ConcatDataset
 from ganaug.adapters.ultralytics import MixedTrainer, build_model
 from ganaug.data.box_files import BoxFiles
 from ganaug.data.box_texts import yolo_rows
+from ganaug.data.copy_paste import CopyPaste
 from ganaug.dataset import GanAugmented
 from ganaug.errors import DataError, MissingExtraError, RecipeError
 from ganaug.recipe import Train
@@ -33,9 +34,9 @@ __all__ = ["HeldTrainer", "YoloTraining"]
 class HeldTrainer(MixedTrainer, DetectionTrainer):
     """A trainer of a mixed set that is there already, for one process."""
 
-    held: ClassVar[GanAugmented]
+    held: ClassVar[GanAugmented | CopyPaste]
 
-    def mixed(self, dataset: Any) -> GanAugmented:
+    def mixed(self, dataset: Any) -> GanAugmented | CopyPaste:
         """What it was given."""
         return self.held
 
@@ -47,7 +48,8 @@ class HeldTrainer(MixedTrainer, DetectionTrainer):
 class YoloTraining:
     """Trains a YOLO model from scratch and scores it: `train_and_score` of a comparison.
 
-    Sets are `Subset`s of `BoxFiles`, several of these one after another, or `GanAugmented` around one. The steps are
+    Sets are `Subset`s of `BoxFiles`, several of these one after another, `CopyPaste` around one, or `GanAugmented`
+    around one of them. The steps are
     the same whatever the number of images, to half an epoch; warm-up and the epochs without mosaic are shares of them.
     """
 
@@ -68,7 +70,9 @@ class YoloTraining:
 
     def __call__(self, train: Any, score: Any, seed: int) -> dict[str, Any]:
         """mAP50 in 0..1 of the last epoch's weights on `score`, average precision of each class there, and mAP50-95."""
-        real = train.dataset if isinstance(train, GanAugmented) else train
+        real = train
+        while isinstance(real, (GanAugmented, CopyPaste)):
+            real = real.dataset
         with tempfile.TemporaryDirectory() as folder, _quiet():
             names = next(_placed(real))[0].classes
             for part, images in (("train", real), ("val", score)):
@@ -77,7 +81,7 @@ class YoloTraining:
             told = {"path": folder, "train": "images/train", "val": "images/val", "names": dict(enumerate(names))}
             data.write_text(yaml.safe_dump(told))
             kind: Any = DetectionTrainer
-            if isinstance(train, GanAugmented):
+            if isinstance(train, (GanAugmented, CopyPaste)):
                 kind = type("HeldTrainer", (HeldTrainer,), {"held": train, "__module__": __name__})
             epochs = max(1, round(self.steps * self.batch / len(train)))
             run: dict[str, Any] = {

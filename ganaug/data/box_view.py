@@ -126,14 +126,7 @@ class BoxView(JointView):
         Raises:
             DataError: the set and the bank share no class.
         """
-        targets, sizes = {}, {}
-        for index in range(0, len(self), max(1, len(self) // _MOST_IMAGES)):
-            with contextlib.suppress(DataError):
-                targets[index], sizes[index] = self.target(index)
-        statistics = SceneStatistics.of(
-            [target.boxes for target in targets.values()], [target.labels for target in targets.values()],
-            list(sizes.values()),
-        )  # fmt: skip
+        targets, sizes, statistics = self._counted()
         labels = {label: self.object_name(label) for label in statistics.classes}
         places = same_classes(labels, self.class_names is not None, names, numbers)
         if not places:
@@ -141,15 +134,33 @@ class BoxView(JointView):
                 f"the dataset and the bank share no class: the dataset has {', '.join(labels.values())}, the bank "
                 f"{', '.join(names)}; give the bank that was fitted on these classes"
             )
-        real = RealObjects.gather(targets, sizes, self.read, masks=self._model.get("masks") is not None)
         objects = float(np.maximum(1, self._settings.objects * statistics.counts).mean())
         weights = statistics.weights(self._settings.rarity)
         wanted = sum(scenes.values()) * objects * (1 - self._settings.real) * _SPARE
         counts = {place: int(np.ceil(wanted * weights[label])) for label, place in places.items()}
         counts = {place: count for place, count in sorted(counts.items()) if count}
+        real = self._gathered(targets, sizes)
         self._composer = SceneComposer(statistics, self._settings, flip=self._flip)
         self._objects = SceneObjects(real, places, counts, self._settings.real)
         return counts
+
+    def use_real_objects(self) -> None:
+        """Scenes can be made then, with real objects alone; the set's images are counted for them, as for samples."""
+        targets, sizes, statistics = self._counted()
+        self._composer = SceneComposer(statistics, self._settings, flip=self._flip)
+        self._objects = SceneObjects(self._gathered(targets, sizes), {}, {}, 1.0)
+
+    def _counted(self) -> tuple[dict[int, Target], dict[int, tuple[int, int]], SceneStatistics]:
+        """The objects of the set's images by index, their sizes, and what is known of both."""
+        targets, sizes = {}, {}
+        for index in range(0, len(self), max(1, len(self) // _MOST_IMAGES)):
+            with contextlib.suppress(DataError):
+                targets[index], sizes[index] = self.target(index)
+        boxes, labels = ([getattr(one, name) for one in targets.values()] for name in ("boxes", "labels"))
+        return targets, sizes, SceneStatistics.of(boxes, labels, list(sizes.values()))
+
+    def _gathered(self, targets: Mapping[int, Target], sizes: Mapping[int, tuple[int, int]]) -> RealObjects:
+        return RealObjects.gather(targets, sizes, self.read, masks=self._model.get("masks") is not None)
 
     def object_name(self, label: int) -> str:
         """The name of a class number; the number itself where it has no name."""
@@ -169,9 +180,12 @@ class BoxView(JointView):
             fit: not used: objects were square from the start.
             seed: decides the image, the objects and where they lie.
         """
-        assert self._composer is not None, "samples_for was called"
         random = np.random.default_rng(seed)
-        index = int(random.integers(len(self)))
+        return self.scene(int(random.integers(len(self))), samples, random)
+
+    def scene(self, index: int, samples: Samples | None, random: np.random.Generator) -> Any:
+        """The item that the dataset would have yielded, had this image of it had such objects pasted in."""
+        assert self._composer is not None, "samples_for or use_real_objects was called"
         item = self._raw_item(index)
         image, target = split_item(item)
         form = form_of(image)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+from torch.utils.data import Dataset
+
 from ganaug.data.forms import form_of, in_form
 from ganaug.data.images import READ_ERRORS, Pixels
 from ganaug.data.items import join_item, split_item
@@ -12,16 +14,30 @@ from ganaug.data.sources import is_plain_subset
 from ganaug.data.transforms import apply_stages, read_below
 from ganaug.errors import DataError
 
-__all__ = ["JointView"]
+__all__ = ["JointView", "Overlay"]
 
 TRIES = 1000  # items looked at, at the most, to find one that can be read
+
+
+class Overlay(Dataset[Any]):
+    """A dataset of the items of another, some of them changed: what else is made of these is made of the other's.
+
+    Args:
+        dataset: the other.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
 
 
 class JointView:
     """A map-style dataset of (image, label), read below its transforms and never changed.
 
     Args:
-        dataset: the user's dataset, or a `Subset` of one.
+        dataset: the user's dataset, or a `Subset` of one, or an `Overlay` of either.
         raw: a dataset of the same length whose images are PIL or uint8, where `dataset`'s are not.
         transform: (image, label) to (image, label). With `raw` what makes the items of `dataset` of the raw ones; else
             it is applied to every item that the dataset and `_made` yield.
@@ -42,7 +58,7 @@ class JointView:
             raise DataError("raw= came without transform=, which says how the dataset's items are made of the raw ones")
         if raw is not None and len(raw) != len(dataset):
             raise DataError(f"raw= has {len(raw)} items and the dataset {len(dataset)}; wanted the same, in one order")
-        source: Any = dataset if raw is None else raw
+        source: Any = raw if raw is not None else dataset.dataset if isinstance(dataset, Overlay) else dataset
         self._rows: list[int] | None = None
         if is_plain_subset(source):
             source, self._rows = source.dataset, [int(index) for index in source.indices]

@@ -30,6 +30,7 @@ _SPOKEN = {
     "boxcrop": "crops",
     "own": "your own training",
     "mosaic": "mosaic and the rest of YOLO's augmentation",
+    "copy-paste": "copy-paste of real objects",
 }
 
 

@@ -70,20 +70,21 @@ class Comparing:
         evaluation: Any = None,
         raw: Any = None,
         on_bad: Any = "stop",
+        augments: Sequence[str] = ("own",),
         told: Mapping[str, Any] | None = None,
     ) -> OwnTrials:
         """The trials of a trainer on the user's own dataset: ratios, with the trainer's own augmentation.
 
-        `told` is what is said of a trainer that is not the user's.
+        `augments` and `told` are what is said of a trainer that is not the user's.
         """
         if on_bad != "stop":
             raise DataError("on_bad='skip' goes with the reference classifier; leave bad images out of your dataset")
-        update = {"schedules": ("constant",), "screened": (False,), "soft": (False,), "augments": ("none",)}
+        update = {"schedules": ("constant",), "screened": (False,), "soft": (False,), "augments": tuple(augments)}
         self.settings = self.settings.model_copy(update=update)
         train = self.exam.read(real, self.bank, None, what="data", raw=raw, on_bad="stop")
         names = train.class_names
         held = {what: self.exam.read(one, self.bank, None, what=what, on_bad="stop") for what, one in sets.items()}
-        parts = self._parts(train, held, len(self.settings.ratios) > 1)
+        parts = self._parts(train, held, len(self.settings.ratios) > 1 or len(augments) > 1)
         count = len(train.fingerprints)
         if evaluation is not None and len(evaluation) != count:
             raise DataError(f"evaluation has {len(evaluation)} images and the dataset {count}; wanted the same")
@@ -96,9 +97,11 @@ class Comparing:
 
     def lent(self, exam: LentExam, source: Any, sets: Mapping[str, Any], on_bad: str) -> OwnTrials:
         """The trials of a library's learner on the user's own images."""
-        trainer, told = exam.trainer(self.settings, str(self.crew.device))
+        trainer, said = exam.trainer(self.settings, str(self.crew.device))
+        told = dict(said)
+        augments = told.pop("augments")
         items = {what: exam.items(one, what, on_bad) for what, one in sets.items()}
-        return self.own(trainer, exam.items(source, "data", on_bad), items, told=told)
+        return self.own(trainer, exam.items(source, "data", on_bad), items, augments=augments, told=told)
 
     def _lent(
         self, part: Parts, real: Any, train: LabelledImages, sets: Mapping[str, Any], held: Any, evaluation: Any
@@ -173,7 +176,9 @@ class Comparing:
         asked = self.settings
 
         def classical(settings: Compare) -> int:
-            return len(trials.exam.classical(settings, self.flips)) if isinstance(trials, ReferenceTrials) else 1
+            if isinstance(trials, OwnTrials):
+                return len(settings.augments)
+            return len(trials.exam.classical(settings, self.flips))
 
         self.settings = fit_into(
             asked, classical, minutes=minutes, training=training, refit=refit, workers=workers

@@ -19,6 +19,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from ganaug.bank import GeneratorBank
 from ganaug.data import LabelledImages
+from ganaug.data.copy_paste import CopyPaste
 from ganaug.dataset import GanAugmented
 from ganaug.errors import TrainingError
 from ganaug.evidence import material
@@ -31,7 +32,7 @@ from ganaug.evidence.parts import Parts
 from ganaug.evidence.protocol import Cell, Outcome, Part, Round
 from ganaug.evidence.trials import Crew, all_rounds, refitted
 from ganaug.ratios import share_out
-from ganaug.recipe import Compare, Recipe
+from ganaug.recipe import Compare, Recipe, Scenes
 
 __all__ = ["Lent", "OwnTrials", "TrainAndScore", "places_of"]
 
@@ -76,8 +77,6 @@ class OwnTrials:
     metric: str = "score"
     """What a score is; the trainer's own."""
     learner: str = "your own trainer"
-    augment: str = "own"
-    """How the trainer augments real images, as an arm's name has it."""
     by_steps: bool = False
     """Whether it trains by the steps and the batch of the settings."""
 
@@ -98,8 +97,8 @@ class OwnTrials:
             self.banks = refitted(self.recipe, self.parts, self.beside, self.crew)
 
     def classical(self) -> list[Arm]:
-        """Real images alone, augmented as the trainer has it."""
-        return [Arm(self.augment)]
+        """Real images alone, augmented as the trainer has it, or with real objects pasted into some of them too."""
+        return [Arm(augment) for augment in self.settings.augments]
 
     def synthetic(self, augment: str) -> list[Arm]:
         """As the protocol has it."""
@@ -145,8 +144,16 @@ class OwnTrials:
             "part": part, "split": split, "held": list(images.held), "data": list(images.train.fingerprints),
             "bank": self.banks[split].fingerprint if arm.ratio and arm.control != "duplicated" else None,
         }  # fmt: skip
+        pasting = self._pasting() if "copy-paste" in arm.augment.split("+") else None
+        if pasting is not None:
+            key["pasting"] = pasting
         name = f"train_and_score with {arm.name} (split {split + 1}, seed {run + 1})"
-        return Job(key, train_and_score, (arm, split, part, self.seed + run, name), name)
+        return Job(key, train_and_score, (arm, split, part, self.seed + run, pasting, name), name)
+
+    def _pasting(self) -> dict[str, Any]:
+        """How real objects are pasted, as JSON."""
+        assert self.recipe is not None, "every bank has one"
+        return {"scenes": self.recipe.scenes.model_dump(mode="json"), "flip": self.recipe.data.horizontal_flip}
 
 
 def train_and_score(
@@ -158,6 +165,7 @@ def train_and_score(
     split: int,
     part: Part,
     seed: int,
+    pasting: Mapping[str, Any] | None,
     name: str,
 ) -> dict[str, Any]:
     """A cell: give the user's trainer the arm's dataset and the part to score, and check what it returns."""
@@ -167,7 +175,8 @@ def train_and_score(
     with tempfile.TemporaryDirectory() as folder:
         with warnings.catch_warnings(record=True) as warned:  # all arms' are alike: they are told once, as notes
             warnings.simplefilter("always", UserWarning)
-            train = _dataset(lent[split], parts[split].train, banks[split] if arm.ratio else None, arm, seed, folder)
+            bank = banks[split] if arm.ratio else None
+            train = _dataset(lent[split], parts[split].train, bank, arm, seed, pasting, folder)
         told = _checked(trainer(train, Subset(*held), seed), name)
     worries = [str(one.message) for one in warned if one.filename == __file__]  # GanAugmented's, not a library's
     return {**told, "worries": worries, "seconds": time.perf_counter() - began}
@@ -180,13 +189,21 @@ def places_of(whole: LabelledImages, part: LabelledImages | None) -> list[int]:
 
 
 def _dataset(
-    lent: Lent, read: LabelledImages, bank: GeneratorBank | None, arm: Arm, seed: int, folder: str
+    lent: Lent,
+    read: LabelledImages,
+    bank: GeneratorBank | None,
+    arm: Arm,
+    seed: int,
+    pasting: Mapping[str, Any] | None,
+    folder: str,
 ) -> Dataset[Any]:
     real, places = lent.train
     if arm.share < 1:
         kept = set(material.share_of(read, arm.share, seed).fingerprints)
         places = [place for place, print_ in zip(places, read.fingerprints, strict=True) if print_ in kept]
     subset: Dataset[Any] = Subset(real, places)
+    if pasting is not None:
+        subset = CopyPaste(subset, scenes=Scenes(**pasting["scenes"]), flip=pasting["flip"], seed=seed)
     if bank is None:
         return subset
     if arm.control == "duplicated":

@@ -15,6 +15,7 @@ from ganaug.adapters import torchvision_detection as adapter
 from ganaug.adapters.torchvision_detection import DetectorTraining, average_precision, build_detector, train
 from ganaug.data import fingerprint, open_image
 from ganaug.data.box_files import list_boxes
+from ganaug.data.copy_paste import CopyPaste
 from ganaug.dataset import GanAugmented
 from ganaug.errors import DataError, LeakError, MissingExtraError, RecipeError, TrainingError
 from ganaug.recipe import Scenes, Train, load_recipe
@@ -130,7 +131,7 @@ def test_any_set_of_files_is_trained_on_and_no_other(boxes, tmp_path, monkeypatc
     files, held = list_boxes(boxes), list_boxes(boxes, part="val")
     training = DetectorTraining(SMALL, steps=2, batch=2, size=64, lr=1e-3, device="cpu")
     subset = Subset(files, [6, 0, 3])
-    for real in (subset, ConcatDataset([subset, Subset(files, [6])])):
+    for real in (subset, ConcatDataset([subset, Subset(files, [6])]), CopyPaste(subset)):
         assert training(real, Subset(held, [1, 0]), 0)["score"] == pytest.approx(1)
     mixed = GanAugmented(subset, square_bank(), ratio=1, scenes=PLAIN, pool_dir=tmp_path)
     assert training(mixed, Subset(held, [1, 0]), 0)["score"] == pytest.approx(1)
@@ -200,9 +201,10 @@ def test_the_recipe_goes_from_a_set_to_a_detector(boxes, tmp_path, monkeypatch):
 
 def test_a_comparison_can_be_of_a_torchvision_detector(boxes, monkeypatch):
     monkeypatch.setattr(adapter, "build_detector", lambda *args, **settings: Tiny())
+    settings = {"model": SMALL, "augments": ["mosaic"]}
     found = ganaug.compare(
-        boxes, square_bank(), val=boxes, ratios=[0.5], seeds=2, steps=2, batch=2, settings={"model": SMALL}
-    )
+        boxes, square_bank(), val=boxes, ratios=[0.5], seeds=2, steps=2, batch=2, settings=settings
+    )  # fmt: skip
     assert found.to_dict()["settings"]["learner"] == f"{SMALL} of torchvision at 320 px, from scratch"
     assert found.verdict.ratio == 0  # it found all of them before
     assert "crops" in found.chosen.name

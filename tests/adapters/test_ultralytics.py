@@ -14,7 +14,9 @@ os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp())
 ultralytics = pytest.importorskip("ultralytics")
 
 from ganaug import measures  # noqa: E402
+from ganaug.adapters.detectors import resolve_pasting  # noqa: E402
 from ganaug.adapters.ultralytics import SceneDataset, trainer  # noqa: E402
+from ganaug.bank import Verdict  # noqa: E402
 from ganaug.data.fingerprints import fingerprint  # noqa: E402
 from ganaug.data.images import open_image  # noqa: E402
 from ganaug.errors import BankError, DataError, LeakError, MissingExtraError, RecipeError  # noqa: E402
@@ -102,6 +104,32 @@ def test_scenes_are_new_each_epoch_and_the_same_within_one(bank, boxes, place, d
     assert not any(
         np.array_equal(again.get_image_and_label(i)["img"], im) for i, im in zip((8, 12), first, strict=True)
     )
+
+
+def test_real_objects_are_pasted_into_real_images_where_that_is_asked(bank, boxes, place):
+    kind = trainer(bank, ratio=0.5, scenes=PLAIN.model_copy(update={"objects": 2.0}), copy_paste=1.0)
+    made = built(bank, boxes, place)
+    made.mixing = kind.mixing
+    dataset = dataset_of(made)
+    plain = [len(label["cls"]) for label in dataset.labels[:8]]
+    shown = [dataset.get_image_and_label(index) for index in range(8)]
+    assert sum(len(item["cls"]) for item in shown) > sum(plain) + 4
+    for item in shown:
+        assert not (magenta(item) > 0.1).any()
+    dataset.mixed.set_epoch(1)
+    assert not np.array_equal(dataset.get_image_and_label(1)["img"], shown[1]["img"])
+
+
+def test_copy_paste_follows_the_verdict(place):
+    told = {"gain": 0.0, "low": -0.1, "high": 0.1, "real_only": 0.5, "with_synthetic": 0.5, "subject": "bank"}
+    with_it = square_bank(verdict=Verdict(ratio=0.0, augment="mosaic+copy-paste", **told))
+    without = square_bank(verdict=Verdict(ratio=0.0, augment="mosaic", **told))
+    assert [resolve_pasting("auto", ratio, with_it) for ratio in ("auto", 0.5)] == [0.5, 0.0]
+    assert resolve_pasting("auto", "auto", without) == resolve_pasting("auto", "auto", square_bank()) == 0.0
+    assert resolve_pasting(0.25, "auto", without) == 0.25
+    for wrong in ("always", 2, True):
+        with pytest.raises(RecipeError, match="give a share of the images, 0 to 1, or 'auto'"):
+            resolve_pasting(wrong, "auto", without)
 
 
 def test_scenes_go_through_mosaic_with_the_real_images(dataset):

@@ -13,6 +13,7 @@ pytest.importorskip("ultralytics")
 from ganaug.adapters.ultralytics import SceneDataset
 from ganaug.adapters.ultralytics_comparison import YoloTraining
 from ganaug.data.box_files import list_boxes
+from ganaug.data.copy_paste import CopyPaste
 from ganaug.dataset import GanAugmented
 from ganaug.errors import DataError, RecipeError
 from ganaug.recipe import Scenes
@@ -36,6 +37,10 @@ def test_a_mixed_set_is_trained_on_and_scored(tmp_path, monkeypatch):
     assert set(found["per_class"]) <= set(files.classes)
     assert set(seen) <= {4, 5, 6, 7}
     assert seen
+    seen.clear()
+    pasted = CopyPaste(train, probability=1.0, scenes=PLAIN)
+    assert 0 <= training(pasted, score, 0)["score"] <= 1
+    assert set(seen) == {0, 1, 2, 3}
     again = training(ConcatDataset([train, Subset(files, [6, 6])]), score, 0)
     assert 0 <= again["score"] <= 1
     with pytest.raises(RecipeError, match="is not for boxes"):

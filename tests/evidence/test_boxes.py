@@ -39,7 +39,7 @@ def learns_magenta(train, score, seed):
 
 class Lent(BoxExam):
     def trainer(self, settings, device):
-        return learns_magenta, {"metric": "mAP50", "learner": "a fake", "augment": "mosaic", "by_steps": True}
+        return learns_magenta, {"metric": "mAP50", "learner": "a fake", "augments": settings.augments, "by_steps": True}
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,42 @@ def test_what_a_library_trains_is_compared_and_the_bank_keeps_it(found, boxes):
     assert len(mixed_set) == 18
 
 
+def test_copy_paste_of_real_objects_competes_with_mosaic_alone_and_scenes_are_added_to_the_best(boxes, monkeypatch):
+    called = []
+
+    def learns_objects(train, score, seed):
+        """Does the better, the more objects it was shown, whoever pasted them."""
+        shown = [len(train[index][1]["labels"]) for index in range(len(train))]
+        called.append(type(train).__name__)
+        return 0.3 + 0.01 * sum(shown) + 0.001 * seed
+
+    class Counting(BoxExam):
+        def trainer(self, settings, device):
+            return learns_objects, {"augments": settings.augments, "by_steps": True}
+
+    monkeypatch.setattr("ganaug.evidence.exams._LENT", {"detect": Counting()})
+    found = ganaug.compare(boxes, square_bank(), val=boxes, test=boxes, ratios=[0.5], seeds=2)
+    assert [one.arm.augment for one in found.baselines] == ["mosaic", "mosaic+copy-paste"]
+    assert found.baselines[1].mean > found.baselines[0].mean
+    assert {one.arm.augment for one in found.sweep} == {"mosaic+copy-paste"}
+    assert found.settings["augment"] == found.verdict.augment == "mosaic+copy-paste"
+    assert "copy-paste of real objects, ratio 0.5" in found.summary
+    assert called.count("CopyPaste") == 4, "chosen and scored, two seeds each"
+    called.clear()
+    one = ganaug.compare(
+        boxes, square_bank(), val=boxes, ratios=[0.5], seeds=2, settings={"augments": ["mosaic"]}
+    )  # fmt: skip
+    assert one.settings["augment"] == "mosaic"
+    assert called == ["Subset", "GanAugmented"] * 2 + ["GanAugmented"] * 2, "two arms, and the control of the gain"
+
+
+def test_with_few_minutes_one_baseline_is_trained(fake, boxes, monkeypatch):
+    monkeypatch.setattr("ganaug.evidence.own_trainer.OwnTrials.seconds", lambda self, arm: 6.0)
+    found = ganaug.compare(boxes, square_bank(), val=boxes, test=boxes, ratios=[0.5], seeds=2, minutes=1.3)
+    assert [one.arm.augment for one in found.baselines] == ["mosaic+copy-paste"]
+    assert any("minutes were good for" in note for note in found.notes)
+
+
 def test_a_trainer_of_ones_own(boxes):
     files = list_boxes(boxes)
     found = ganaug.compare(
@@ -116,6 +152,20 @@ def test_what_does_not_go_with_boxes_is_said(fake, boxes):
         ganaug.compare([(1, 2)], bank, val=boxes)
     with pytest.raises(RecipeError, match=r"compare.weights are a classifier's"):
         BoxExam().settings(Compare(model="yolo11n.yaml", weights="DEFAULT"))
+    with pytest.raises(RecipeError, match=r"compare.augments has 'mosaik'; did you mean 'mosaic'"):
+        BoxExam().settings(Compare(augments=("mosaik",)))
+
+
+def test_banks_of_before_copy_paste_was_tried_try_it_too():
+    assert BoxExam().settings(Compare()).augments == ("mosaic", "mosaic+copy-paste")
+    assert BoxExam().settings(Compare(augments=("mosaic",))).augments == ("mosaic",)
+
+
+def test_a_detector_of_torchvision_has_its_own_augmentation_in_the_place_of_mosaic():
+    pytest.importorskip("pycocotools")
+    settings = BoxExam().settings(Compare(model="fasterrcnn_mobilenet_v3_large_320_fpn"))
+    _, told = BoxExam().trainer(settings, "cpu")
+    assert told["augments"] == ("zoom+boxcrop+flip+colour", "zoom+boxcrop+flip+colour+copy-paste")
 
 
 def test_a_report_shows_the_objects(found, tmp_path):

@@ -169,7 +169,7 @@ class LentExam(Exam, Protocol):
         ...
 
     def trainer(self, settings: Compare, device: str) -> tuple[Any, dict[str, Any]]:
-        """Who trains, and what `OwnTrials` says of it."""
+        """Who trains; what `OwnTrials` says of it, and "augments", what real images alone are augmented with."""
         ...
 
 

@@ -12,7 +12,7 @@ from ganaug.bank import GeneratorBank
 from ganaug.data import LabelledImages
 from ganaug.data.box_files import BoxFiles, find_layout, list_boxes
 from ganaug.data.objects import ObjectImages
-from ganaug.errors import DataError, RecipeError
+from ganaug.errors import DataError, RecipeError, did_you_mean
 from ganaug.evidence.arms import Control
 from ganaug.evidence.gallery import Gallery, draw_cut_outs, draw_scenes
 from ganaug.recipe import Compare
@@ -21,6 +21,8 @@ from ganaug.tasks import get_task
 __all__ = ["BoxExam"]
 
 _MODEL = "yolo11n.yaml"
+_AUGMENTS = ("mosaic", "mosaic+copy-paste")
+_OF_TORCHVISION = "zoom+boxcrop+flip+colour"  # which has no mosaic
 _SCENES = 4  # on a page
 
 
@@ -51,11 +53,19 @@ class BoxExam:
         return Gallery(told, samples, draw_scenes(bank, files, _SCENES))
 
     def settings(self, settings: Compare) -> Compare:
-        """Ratios alone, each constant; a model of torchvision or its weights are for classes of images."""
+        """Ratios, each constant, and copy-paste of real objects or none; weights are for classes of images."""
         if settings.weights is not None:
             raise RecipeError("compare.weights are a classifier's, and this bank is for detection; leave them out")
+        classes = Compare.model_fields["augments"].default  # which banks of before copy-paste was tried have said
+        augments = _AUGMENTS if settings.augments == classes else tuple(dict.fromkeys(settings.augments))
+        for augment in augments:
+            if augment not in _AUGMENTS:
+                raise RecipeError(
+                    f"compare.augments has {augment!r}{did_you_mean(augment, _AUGMENTS)}; with boxes they are "
+                    f"{' and '.join(_AUGMENTS)}"
+                )
         update = {
-            "schedules": ("constant",), "screened": (False,), "soft": (False,), "augments": ("mosaic",),
+            "schedules": ("constant",), "screened": (False,), "soft": (False,), "augments": augments,
             "balanced": False,
         }  # fmt: skip
         return settings.model_copy(update=update)
@@ -119,14 +129,15 @@ class BoxExam:
         if is_of_ultralytics(model):
             from ganaug.adapters.ultralytics_comparison import YoloTraining
 
-            training, library, augment = YoloTraining(**given), "Ultralytics", "mosaic"
+            training, library, own = YoloTraining(**given), "Ultralytics", "mosaic"
         else:
             from ganaug.adapters.torchvision_detection import DetectorTraining
 
-            training, library, augment = DetectorTraining(**given), "torchvision", "zoom+boxcrop+flip+colour"
+            training, library, own = DetectorTraining(**given), "torchvision", _OF_TORCHVISION
         training.check()
         told = f"{model} of {library} at {settings.image_size} px, from scratch"
-        return training, {"metric": "mAP50", "learner": told, "augment": augment, "by_steps": True}
+        augments = tuple(augment.replace("mosaic", own) for augment in settings.augments)
+        return training, {"metric": "mAP50", "learner": told, "augments": augments, "by_steps": True}
 
 
 def scenes_of_real(bank: GeneratorBank) -> dict[str, Any]:
