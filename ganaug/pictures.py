@@ -12,7 +12,17 @@ from torch import Tensor
 
 from ganaug.output import written_beside
 
-__all__ = ["Panel", "as_picture", "draw_boxes", "draw_curves", "draw_grid", "map_colours", "save_picture"]
+__all__ = [
+    "Panel",
+    "as_picture",
+    "draw_boxes",
+    "draw_curves",
+    "draw_grid",
+    "draw_rows",
+    "map_colours",
+    "save_picture",
+    "stacked",
+]
 
 Panel = tuple[str, Mapping[str, Tensor]]
 """A heading, and for each row's name its images NCHW uint8."""
@@ -55,6 +65,34 @@ def draw_grid(panels: Sequence[Panel], *, columns: int = 8, least: int = 64) -> 
                 picture.paste(shown, (left + column * (cell + 2), 34 + row * (cell + 4)))
         left += width + _GAP
     return picture
+
+
+def draw_rows(headings: tuple[str, str], rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
+    """Rows of pictures of any sizes, the first of each apart from the others; a heading over each of the two parts."""
+    font = ImageFont.load_default(15)
+    widths = [max(row[column].width for row in rows) for column in range(len(rows[0]))]
+    heights = [max(picture.height for picture in row) for row in rows]
+    lefts = [_GAP + sum(widths[:column]) + 2 * column + (_GAP if column else 0) for column in range(len(widths))]
+    height = 34 + sum(heights) + 4 * len(rows) + _GAP
+    sheet = Image.new("RGB", (lefts[-1] + widths[-1] + _GAP, height), _PAPER)
+    pen, top = ImageDraw.Draw(sheet), 34
+    for heading, left, width in zip(headings, lefts, (widths[0], sum(widths[1:])), strict=False):
+        pen.text((left, 9), _shortened(heading, font, width), _FAINT, font)
+    for row, height in zip(rows, heights, strict=True):
+        for picture, left in zip(row, lefts, strict=True):
+            sheet.paste(picture, (left, top))
+        top += height + 4
+    return sheet
+
+
+def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures below each other, on paper as wide as the widest."""
+    sheet = Image.new("RGB", (max(one.width for one in pictures), sum(one.height for one in pictures)), _PAPER)
+    top = 0
+    for picture in pictures:
+        sheet.paste(picture, (0, top))
+        top += picture.height
+    return sheet
 
 
 def draw_boxes(

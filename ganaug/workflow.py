@@ -16,13 +16,13 @@ from torch import Tensor
 
 from ganaug.adapters import torchvision as torchvision_adapter
 from ganaug.bank import GeneratorBank
+from ganaug.box_pictures import preview_boxes
 from ganaug.box_workflow import run_boxes
 from ganaug.data import LabelledImages, choose_classes, read_unlabelled, safe_stem, without_copies
 from ganaug.data.class_tables import made_table
 from ganaug.data.folders import list_images
 from ganaug.data.mask_files import list_masks
 from ganaug.data.masks import MaskedImages
-from ganaug.data.objects import ObjectImages
 from ganaug.enlarging import preview_enlarging
 from ganaug.errors import BankError, LeakError, OutputError, RecipeError
 from ganaug.evidence.comparison import Comparison, compare
@@ -108,7 +108,8 @@ def preview(
     `data` is whatever `fit` takes; a copy shows itself as a synthetic image that equals its nearest real one. Of a bank
     for segmentation: new label maps and their images, and one map under six noises; with `data` real maps and images.
     Of a bank that translates: source images, their translations, and with `data`, of the target domain, real ones.
-    Of a bank for detection: cut-outs on chequers, and with `data` on real grounds, and the nearest real crops.
+    Of a bank for detection: cut-outs on chequers, and with `data` on real grounds, the nearest real crops, and below
+    whole scenes beside the real images that they are of, with their boxes.
     Of a bank that enlarges: small images, enlarged plainly and by it, and with `data` the real ones.
     Of a bank that fills holes: squares with a hole, smoothly filled and filled by it.
     """
@@ -117,7 +118,7 @@ def preview(
     if bank.task == "translate":
         return draw_translations(bank, data, on_bad)
     if bank.task == "detect":
-        return _preview_objects(bank, data, classes, columns, seed, on_bad)
+        return preview_boxes(bank, data, classes, columns, seed, on_bad)
     if bank.task == "fill":
         return preview_filling(bank, data, seed, on_bad)
     if bank.task == "enlarge":
@@ -148,31 +149,6 @@ def _preview_maps(bank: GeneratorBank, data: Any, seed: int, on_bad: OnBad) -> I
     painted = bank.paint(maps.repeat(_MAPS, 1, 1), seed=seed).unflatten(0, (_MAPS, _MAPS))
     panels.append(("one map, six noises", {row: painted[:, place] for place, row in enumerate(rows)}))
     return draw_grid(panels, columns=_MAPS)
-
-
-def _preview_objects(
-    bank: GeneratorBank, data: Any, classes: Sequence[str] | None, columns: int, seed: int, on_bad: OnBad
-) -> Image.Image:
-    names = choose_classes(bank.class_names, classes)
-    made = {name: bank.sample_objects(name, columns, seed=seed) for name in names}
-    places = torch.arange(bank.resolution) // max(1, bank.resolution // 8)
-    chequers = (255 - 64 * ((places[:, None] + places) % 2)).to(torch.uint8).expand(columns, bank.channels, -1, -1)
-    panels: list[Panel] = [("synthetic", {name: _laid(*made[name], chequers) for name in names})]
-    if data is not None:
-        real = get_task(bank.task).read(data, bank.recipe, classes=names, on_bad=on_bad, least=1)
-        assert isinstance(real, ObjectImages), "read by the task"
-        by_class = {name: real.images[real.labels == index] for index, name in enumerate(names)}
-        grounds = real.backgrounds[torch.arange(columns) * len(real.backgrounds) // columns]
-        shown = {name: _laid(*made[name], grounds) for name in names}
-        nearest = {name: by_class[name][nearest_images(made[name][0], by_class[name])[0]] for name in names}
-        others = {name: images[:columns] for name, images in by_class.items()}
-        panels += [("on real grounds", shown), ("nearest real crop to each", nearest), ("real", others)]
-    return draw_grid(panels, columns=columns)
-
-
-def _laid(images: Tensor, alphas: Tensor, grounds: Tensor) -> Tensor:
-    """Images NCHW uint8 with alphas (N, H, W) uint8 over grounds NCHW uint8."""
-    return torch.lerp(grounds.float(), images.float(), alphas[:, None].float() / 255).round().to(torch.uint8)
 
 
 def _each(rows: Sequence[str], images: Tensor) -> dict[str, Tensor]:

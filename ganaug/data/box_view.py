@@ -185,6 +185,10 @@ class BoxView(JointView):
 
     def scene(self, index: int, samples: Samples | None, random: np.random.Generator) -> Any:
         """The item that the dataset would have yielded, had this image of it had such objects pasted in."""
+        return self._made(self.raw_scene(index, samples, random), index)
+
+    def raw_scene(self, index: int, samples: Samples | None, random: np.random.Generator) -> Any:
+        """The same below the dataset's transforms."""
         assert self._composer is not None, "samples_for or use_real_objects was called"
         item = self._raw_item(index)
         image, target = split_item(item)
@@ -199,7 +203,7 @@ class BoxView(JointView):
             random,
         )
         said = scene_target(target, self._model, real, scene)
-        return self._made(join_item(item, in_form(scene.image, form), said), index)
+        return join_item(item, in_form(scene.image, form), said)
 
     def _object(self, samples: Samples | None, label: int, channels: int, random: np.random.Generator) -> CutOut | None:
         assert self._objects is not None, "samples_for was called"
