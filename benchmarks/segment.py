@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from ganaug import __version__, load_recipe
 from ganaug.data.masks import MaskedImages, read_masked
 from ganaug.fitting import fit
-from ganaug.segmenter import overlaps, predict_maps, train_segmenter
+from ganaug.measures import overlaps
+from ganaug.segmenter import predict_maps, train_segmenter
 
 FLIPS, STRONG = "flip+turn", "flip+turn+affine+elastic+colour"
 ARMS = {

@@ -35,8 +35,9 @@ from torch import Tensor
 import ganaug
 from ganaug import measures
 from ganaug.bank import GeneratorBank
+from ganaug.measures import overlaps
 from ganaug.recipe import load_recipe
-from ganaug.segmenter import overlaps, predict_maps, train_segmenter
+from ganaug.segmenter import predict_maps, train_segmenter
 
 SIDE = 64  # of the squares that classifier and segmenters see, at the images' own scale
 AUGMENT = "flip+turn+affine+colour"

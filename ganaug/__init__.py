@@ -39,7 +39,8 @@ The house, from the floor up; each part imports only from parts above it in this
     filled.py      a transform that hides regions under what a bank fills them with
     pool.py        bank -> samples on disk, memory-mapped; pool_making.py, by several processes
     translated.py  a dataset's images in another domain, on disk
-    screening/     which samples are fit to train on: an out-of-fold judge, far ones, copies, redundant ones
+    screening/     which samples are fit to train on: an out-of-fold judge, far ones, copies, redundant ones;
+                   pairs.py and map_judge.py, which images show their maps
     dataset.py     GanAugmented; choosing.py, what ratio="auto" and screening mean; ratios.py, how many samples of
                    which class in which epoch; matching.py, whose classes are whose; batches.py, a fixed real share
     enlarging.py   a bank whose samples another bank enlarges

@@ -13,17 +13,20 @@ import numpy.typing as npt
 
 from ganaug.bank import GeneratorBank
 from ganaug.data import LabelledImages, read_images
+from ganaug.data.masks import MaskedImages
 from ganaug.errors import RecipeError
 from ganaug.matching import MatchedClass
 from ganaug.ratios import AnnealedRatio, Schedule, per_class_ratio, schedule_of
 from ganaug.recipe import Screening
 from ganaug.screening import Screened, kept_screening, refuse_held_back
+from ganaug.tasks import get_task
 
 __all__ = [
     "ChosenSamples",
     "ScreeningChoice",
     "choose_samples",
     "hard_labels",
+    "refuse_unsuited",
     "resolve_ratio",
     "screening_settings",
     "varying_own",
@@ -118,6 +121,14 @@ def hard_labels(bank: GeneratorBank, auto: bool, soft_labels: bool) -> str | Non
     return _HARD_LABELS
 
 
+def refuse_unsuited(bank: GeneratorBank, *, soft_labels: bool, screening: bool) -> None:
+    """Raises BankError where samples of this bank cannot have soft labels, or cannot be screened."""
+    if soft_labels:
+        bank.check_task("classify", "soft_labels=True", "leave it out")
+    if screening and bank.task != "segment":
+        bank.check_task("classify", "screening", "leave it out")
+
+
 def screening_settings(screening: ScreeningChoice, bank: GeneratorBank, *, auto: bool) -> Screening | None:
     """What is dropped; none where samples are not screened.
 
@@ -175,7 +186,9 @@ def choose_samples(
     if check:
         refuse_held_back(bank, data)
     places = {
-        cls.bank_index: data.label_numbers.index(cls.label) for cls in matched if counts.get(cls.bank_index, 0) > 0
+        cls.bank_index: 0 if isinstance(data, MaskedImages) else data.label_numbers.index(cls.label)
+        for cls in matched
+        if counts.get(cls.bank_index, 0) > 0
     }
     screened = kept_screening(
         bank, data, {index: counts[index] for index in places}, places,
@@ -186,7 +199,12 @@ def choose_samples(
 
 
 def _read_for(bank: GeneratorBank, dataset: Any, raw: Any) -> LabelledImages:
-    """A dataset's images in the bank's form."""
+    """A dataset's images in the bank's form, with their maps where it is for segmentation."""
+    if bank.task == "segment":
+        recipe = bank.recipe.replace({"data.colour": "grey" if bank.channels == 1 else "rgb"})
+        pairs = get_task(bank.task).read(dataset, recipe, raw=raw, on_bad="skip", least=1)
+        assert isinstance(pairs, MaskedImages), "read by the task"
+        return pairs.with_classes(bank.class_names, bank.label_numbers, "the dataset")
     return read_images(
         dataset,
         resolution=bank.resolution,

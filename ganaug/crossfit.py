@@ -17,12 +17,13 @@ _COLDEST, _HOTTEST = 0.2, 20.0  # temperatures that are looked at
 
 
 def folds_of(data: LabelledImages, count: int, seed: int) -> Tensor:
-    """(N,) int64 in 0..count-1: parts of one size in which every class is spread evenly; copies share a part."""
+    """(whole images,) int64 in 0..count-1: parts of one size in which every kind is spread evenly; copies share one."""
     random = torch.Generator().manual_seed(seed)
-    shuffled = torch.randperm(len(data), generator=random)
-    order = shuffled[torch.argsort(data.labels[shuffled], stable=True)]
-    folds = torch.empty(len(data), dtype=torch.int64)
-    folds[order] = torch.arange(len(data)) % count
+    kinds = data.strata
+    shuffled = torch.randperm(len(kinds), generator=random)
+    order = shuffled[torch.argsort(kinds[shuffled], stable=True)]
+    folds = torch.empty(len(kinds), dtype=torch.int64)
+    folds[order] = torch.arange(len(kinds)) % count
     first: dict[str, int] = {}
     for index, print_ in enumerate(data.fingerprints):
         folds[index] = folds[first.setdefault(print_, index)]

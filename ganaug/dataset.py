@@ -21,6 +21,7 @@ from ganaug.choosing import (
     ScreeningChoice,
     choose_samples,
     hard_labels,
+    refuse_unsuited,
     resolve_ratio,
     screening_settings,
     varying_own,
@@ -85,8 +86,8 @@ class GanAugmented(Dataset[Any]):
         epochs: how many the training has; where the verdict is of synthetic images that give way to real ones over the
             epochs, "auto" needs it.
         screening: use only samples that are fit to train on: True for the recipe's settings or the defaults, settings
-            of your own, or False. By default what the verdict says where `ratio` is "auto", else False. Classifiers
-            are trained on the dataset's images for it, once.
+            of your own, or False. By default what the verdict says where `ratio` is "auto", else False. Classifiers,
+            or segmenters, are trained on the dataset's images for it, once.
         soft_labels: give every target as probabilities of the classes, (classes,) float32: of a real image 1 for its
             own, of a synthetic one what classifiers say that were trained on real images.
         balance: spend the same total on the rarest classes first.
@@ -140,8 +141,7 @@ class GanAugmented(Dataset[Any]):
         chance = translation_chance(mode, probability, unsuited=bool(unsuited))
         if mode == "variation":
             bank = varying_own(bank, dataset, raw)
-        if soft_labels or screening:
-            bank.check_task("classify", "soft labels or screening", "leave soft_labels and screening out")
+        refuse_unsuited(bank, soft_labels=soft_labels, screening=bool(screening))
         self.dataset = dataset
         self._translations: Translations | None = None
         if chance is not None:

@@ -20,6 +20,8 @@ from ganaug.errors import LeakError, RecipeError
 from ganaug.exporting import ExportSummary, Link, Writer, bring_along, built_beside
 from ganaug.mask_coco import CocoMaps
 from ganaug.output import check_folder
+from ganaug.recipe import Screening
+from ganaug.screening import screen
 
 __all__ = ["export_masks", "sample_masks"]
 
@@ -27,11 +29,18 @@ _CHUNK = 256  # pairs in memory at a time
 
 
 def sample_masks(
-    bank: GeneratorBank, out: str | Path, *, num: int = 16, seed: int = 0, exist_ok: bool = False
+    bank: GeneratorBank,
+    out: str | Path,
+    *,
+    num: int = 16,
+    seed: int = 0,
+    chosen: Sequence[int] | None = None,
+    exist_ok: bool = False,
 ) -> list[Path]:
     """Write `num` synthetic pairs as `OUT/images/ganaug-0-000000.png` and `OUT/masks/...`; returns both folders.
 
-    Masks hold the numbers that the user's own masks have for the classes.
+    Masks hold the numbers that the user's own masks have for the classes. `chosen` are the samples to write, as a
+    screening keeps them, in the place of the first `num`.
 
     Raises:
         OutputError: `out` holds something and `exist_ok` is not given, or cannot be written to.
@@ -41,7 +50,7 @@ def sample_masks(
     goal = Path(out)
     check_folder(goal, exist_ok=exist_ok)
     with built_beside(goal) as building:
-        _draw(bank, num, Path(), Writer(building, "copy"), seed)
+        _draw(bank, range(num) if chosen is None else chosen, Path(), Writer(building, "copy"), seed)
     return [goal / "images", goal / "masks"]
 
 
@@ -52,6 +61,7 @@ def export_masks(
     *,
     format: Literal["masks", "coco"] = "masks",
     ratio: float = 0.5,
+    screening: Screening | bool = False,
     seed: int = 0,
     link: Link = "auto",
     exist_ok: bool = False,
@@ -68,7 +78,9 @@ def export_masks(
         out: the folder to make.
         format: "masks" or "coco", where every connected part of a class is an annotation, as run lengths.
         ratio: synthetic pairs for each real one, 0 to 1000.
-        seed: of the samples.
+        screening: write only pairs that are fit to train on: True for the recipe's settings or the defaults, or
+            settings of your own. Where too few are, the summary says so.
+        seed: of the samples and of the judge.
         link: how real files get there, as for `export`.
         exist_ok: write into `out` though it holds something.
 
@@ -91,16 +103,20 @@ def export_masks(
     check_folder(goal, exist_ok=exist_ok, apart_from=Path(data))
     part = Path("train") if files.root.name == "train" and files.root != Path(data) else Path()
     with built_beside(goal) as building:
-        writer = Writer(building, link)
+        writer, count = Writer(building, link), round(ratio * len(files))
+        chosen: Sequence[int] = range(count)
+        if screening and count:
+            settings = screening if isinstance(screening, Screening) else None
+            chosen = screen(bank, data, count, settings=settings, seed=seed, device="cpu").kept[0].tolist()
         coco = CocoMaps(bank.class_names, bank.label_numbers, bank.recipe.data.ignore) if format == "coco" else None
         _place_real(files, part, writer, coco)
-        count = round(ratio * len(files))
-        _draw(bank, count, part, writer, seed, coco)
+        _draw(bank, chosen, part, writer, seed, coco)
         if coco is not None:
             coco.write(writer.root / part / "annotations.json")
         apart = bring_along(files.root.parent, writer) if part.name else {}
         writer.write_list()
-    return ExportSummary(goal, len(files), count, apart)
+    short = {} if len(chosen) == count else {"images": (count, len(chosen))}
+    return ExportSummary(goal, len(files), len(chosen), apart, short=short)
 
 
 def _place_real(files: MaskFiles, part: Path, writer: Writer, coco: CocoMaps | None) -> None:
@@ -119,12 +135,16 @@ def _place_real(files: MaskFiles, part: Path, writer: Writer, coco: CocoMaps | N
         writer.note(placed, beside.as_posix(), "real")
 
 
-def _draw(bank: GeneratorBank, count: int, part: Path, writer: Writer, seed: int, coco: CocoMaps | None = None) -> None:
+def _draw(
+    bank: GeneratorBank, chosen: Sequence[int], part: Path, writer: Writer, seed: int, coco: CocoMaps | None = None
+) -> None:
+    """Write the samples with these indices."""
     numbers = _numbers(bank.label_numbers, bank.recipe.data.ignore)
     prefix = writer.prefix(part / "images", seed)
-    for start in range(0, count, _CHUNK):
-        images, maps = bank.sample_pairs(min(_CHUNK, count - start), seed=seed, start=start)
-        for index, (image, one) in enumerate(zip(images, maps, strict=True), start):
+    for start in range(0, len(chosen), _CHUNK):
+        indices = chosen[start : start + _CHUNK]
+        made = bank.sample_at(0, indices, seed=seed)
+        for index, image, one in zip(indices, made[:, :-1], made[:, -1], strict=True):
             place, beside = (part / folder / f"{prefix}{index:06d}.png" for folder in ("images", "masks"))
             (writer.root / place).parent.mkdir(parents=True, exist_ok=True)
             writer.synthetic(image, place)

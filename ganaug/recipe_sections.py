@@ -354,13 +354,15 @@ class Monitor(Section):
 class Screening(Section):
     """Which synthetic samples are fit to train on; a reason that is null drops nothing.
 
-    A class's *usual distance* is the median distance from a real image of it to the nearest other one.
+    A class's *usual distance* is the median distance from a real image of it to the nearest other one. Pairs of image
+    and mask are dropped for doubt and as copies alone.
     """
 
     doubt: Share | None = Field(
         0.2,
         description="drop a sample if the judge gives its class less than half and is less sure of it than of all but "
-        "this share of the class's real images; 1: whenever it is less than half",
+        "this share of the class's real images; 1: whenever it is less than half. Drop a pair if segmenters find its "
+        "map less well than those of all but this share of the real images, and than that of the nearest one",
     )
     far: Share | None = Field(
         0.95,
@@ -381,7 +383,10 @@ class Screening(Section):
         description="drop a sample whose features are within this part of the usual distance of one that is kept",
     )
     judges: int = Field(
-        3, ge=2, le=20, description="classifiers; each is trained without one part of the real images and judges that"
+        3,
+        ge=2,
+        le=20,
+        description="classifiers, or segmenters; each is trained without one part of the real images and judges that",
     )
     steps: int = Field(300, ge=1, le=1_000_000, description="optimiser steps of each judge")
     draw: float = Field(3.0, ge=1, le=100, description="samples drawn for each one wanted, at the most")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from ganaug.gan.precision import half_pays
 from ganaug.gan.seeding import seeded
 from ganaug.showing import epochs, faded, in_turn
 
-__all__ = ["augmented", "build_segmenter", "check_augment", "overlaps", "predict_maps", "soft_dice", "train_segmenter"]
+__all__ = ["augmented", "build_segmenter", "check_augment", "predict_maps", "soft_dice", "train_segmenter"]
 
 _NONE = 255  # in maps, where no class is said
 _AUGMENTATIONS = ("none", "flip", "turn", "affine", "elastic", "colour", "cutmix")
@@ -249,23 +248,3 @@ def predict_maps(network: nn.Module, images: Tensor) -> Tensor:
     network.eval()
     parts = [network(_scaled(part.to(device))).argmax(1).byte().cpu() for part in images.split(_CHUNK)]
     return torch.cat(parts)
-
-
-def overlaps(seen: Tensor, maps: Tensor, sources: Sequence[int] | Tensor, *, classes: int) -> Tensor:
-    """(images, classes, 3) int64: pixels of each class in both, in `seen` and in `maps`, over each image's squares.
-
-    Dice is twice the first by the sum of the others. What `maps` says no class of is not counted.
-
-    Args:
-        seen: (N, H, W) integers.
-        maps: the same, true ones; 255 where no class is said.
-        sources: (N,), the image that each square is of, from 0 on.
-        classes: how many there are.
-    """
-    known = maps != _NONE
-    theirs = torch.stack([(maps == cls) for cls in range(classes)], 1)
-    ours = torch.stack([(seen == cls) & known for cls in range(classes)], 1)
-    counted = torch.stack([part.sum((2, 3)) for part in (ours & theirs, ours, theirs)], 2)
-    places = torch.as_tensor(sources, dtype=torch.int64)
-    found = torch.zeros(int(places.max()) + 1, classes, 3, dtype=torch.int64)
-    return found.index_add_(0, places, counted)

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from ganaug.errors import RecipeError, TrainingError
-from ganaug.segmenter import augmented, check_augment, overlaps, predict_maps, soft_dice, train_segmenter
+from ganaug.measures import overlaps
+from ganaug.segmenter import augmented, check_augment, predict_maps, soft_dice, train_segmenter
 from ganaug.showing import in_turn
 
 ALL = check_augment("flip+turn+affine+elastic+colour+cutmix")

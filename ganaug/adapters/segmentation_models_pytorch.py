@@ -25,8 +25,9 @@ from ganaug.dataset import GanAugmented
 from ganaug.errors import DataError, LeakError, MissingExtraError, RecipeError, did_you_mean
 from ganaug.gan.device import resolve_device
 from ganaug.gan.seeding import seeded
+from ganaug.measures import overlaps
 from ganaug.ratios import Ratio
-from ganaug.segmenter import overlaps, soft_dice
+from ganaug.segmenter import soft_dice
 
 __all__ = ["SegmenterResult", "train"]
 

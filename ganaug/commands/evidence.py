@@ -143,18 +143,21 @@ def screen(
     data: Data = Path("."),
     classes: Classes = None,
     num: Annotated[
-        int | None, typer.Option(help="Samples wanted of each class; by default as many as real images.", min=1)
+        int | None, typer.Option(help="Samples wanted of each class, or pairs; default: as many as are real.", min=1)
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the noise and of the judge.")] = 0,
     device: Device = "auto",
     on_bad: OnBadFile = OnBad.stop,
-    out: Annotated[Path | None, typer.Option(help="Folder to write the kept images into, as OUT/class/.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write what is kept into, as OUT/class/ or OUT/images/.")
+    ] = None,
     exist_ok: ExistOk = False,
 ) -> None:
     """Tell which samples are fit to train on, and why others are not."""
     from rich.console import Console
 
     from ganaug.bank import load
+    from ganaug.mask_exporting import sample_masks
     from ganaug.output import check_folder
     from ganaug.run_folder import check_results, keep_result
     from ganaug.screening import screen as ask
@@ -171,7 +174,11 @@ def screen(
     typer.echo(found.summary)
     kept = keep_result(bank, "screening.json", found.to_dict())
     say(f"wrote {kept}")
-    if out is not None:
+    if out is not None and loaded.task == "segment":
+        pairs = found.kept[0].tolist()
+        sample_masks(loaded, out, seed=seed, chosen=pairs, exist_ok=exist_ok)
+        say(f"wrote {len(pairs)} images into {out / 'images'} and their masks into {out / 'masks'}")
+    elif out is not None:
         say(f"wrote {sum(write_kept(loaded, found, out, exist_ok=exist_ok).values())} images into {out}")
 
 

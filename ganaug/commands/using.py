@@ -67,10 +67,11 @@ def export(
         raise RecipeError("only images of classes can be enlarged; leave --enlarge out")
     loaded = load(bank)
     if format is ExportFormat.masks or (format is ExportFormat.coco and loaded.task == "segment"):
-        if screening:
-            raise RecipeError("pairs of image and mask cannot be screened; leave --screening out")
         form: Literal["masks", "coco"] = "coco" if format is ExportFormat.coco else "masks"
-        say(str(export_masks(loaded, data, goal, format=form, ratio=ratio, seed=seed, exist_ok=exist_ok)))
+        pairs = export_masks(
+            loaded, data, goal, format=form, ratio=ratio, screening=screening, seed=seed, exist_ok=exist_ok
+        )
+        say(str(pairs))
         return
     if format is not ExportFormat.imagefolder:
         if screening:

@@ -21,11 +21,12 @@ from ganaug.data.mask_values import NO_CLASS, map_to_square
 from ganaug.data.mask_view import MaskView
 from ganaug.errors import DataError
 
-__all__ = ["MaskedImages", "read_masked"]
+__all__ = ["MaskedImages", "read_masked", "scored_classes"]
 
 _MOST_NUMBERS = 64  # different numbers, above which a mask without a class table is taken for something else
 _LARGEST = 65535  # number that a mask may hold
 _SAME_SIZE = "wanted a mask of its image's size"
+_GROUND = {"0", "back", "background", "bg", "ground", "none", "unlabeled", "unlabelled", "void"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +81,35 @@ class MaskedImages(LabelledImages):
         pixels = torch.bincount(self.maps.flatten(), minlength=NO_CLASS + 1)[: len(self.class_names)].double()
         shares: list[float] = (pixels / pixels.sum()).tolist()
         return shares
+
+    def with_classes(self, names: Sequence[str], numbers: Sequence[int], what: str) -> MaskedImages:
+        """The same with these classes: a set in which one is never seen has fewer, perhaps by other names.
+
+        Raises:
+            DataError: they are neither of these names nor of these numbers; `what` says whose they are.
+        """
+        if set(self.class_names) <= set(names):
+            places = [list(names).index(name) for name in self.class_names]
+        elif set(self.label_numbers) <= set(numbers):
+            places = [list(numbers).index(number) for number in self.label_numbers]
+        else:
+            raise DataError(
+                f"{what} has the classes {', '.join(self.class_names)} and the bank {', '.join(names)}; give masks of "
+                "the bank's classes"
+            )
+        index = torch.full((NO_CLASS + 1,), NO_CLASS, dtype=torch.uint8)
+        index[: len(places)] = torch.tensor(places, dtype=torch.uint8)
+        return replace(
+            self, maps=index[self.maps.long()], class_names=tuple(names), label_numbers=tuple(numbers)
+        )  # fmt: skip
+
+
+def scored_classes(names: Sequence[str]) -> tuple[int, ...]:
+    """Places of the classes that a score speaks of: all but the ground that others lie on, the first where it is one.
+
+    It is where there are two classes, or where it is called so.
+    """
+    return tuple(range(1 if len(names) == 2 or names[0].lower() in _GROUND else 0, len(names)))
 
 
 @dataclass(frozen=True)

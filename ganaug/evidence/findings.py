@@ -78,6 +78,8 @@ class ScreenedAway(_Told):
     settings: dict[str, Any] = {}
     per_class: dict[str, dict[str, int]] = {}
     examples: dict[str, dict[str, list[int]]] = {}
+    shown: dict[str, dict[str, Number]] | None = None
+    """Of pairs: by class of their maps the Dice with what is seen, "real", "kept" and "dropped"."""
 
 
 class Tried(_Told):

@@ -95,11 +95,13 @@ def draw_samples(
     ]
 
 
-def draw_pairs(bank: GeneratorBank, count: int) -> list[Picture]:
-    """The first samples of a bank for segmentation, the label map of each beneath it."""
-    images, maps = bank.sample_pairs(count)
-    shown = zip(images, map_colours(maps), strict=True)
-    return [Picture("image", index, as_uri(image), as_uri(drawn)) for index, (image, drawn) in enumerate(shown)]
+def draw_pairs(bank: GeneratorBank, indices: Sequence[int], *, seed: int = 0) -> list[Picture]:
+    """Samples of a bank for segmentation by their indices, the label map of each beneath it."""
+    if not indices:
+        return []
+    made = bank.sample_at(0, indices, seed=seed)
+    shown = zip(indices, made[:, :-1], map_colours(made[:, -1]), strict=True)
+    return [Picture("image", int(index), as_uri(image), as_uri(drawn)) for index, image, drawn in shown]
 
 
 def draw_cut_outs(bank: GeneratorBank, class_name: str, count: int) -> list[Picture]:

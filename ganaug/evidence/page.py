@@ -192,6 +192,19 @@ def further_rows(comparison: Compared | None) -> dict[str, dict[str, tuple[str, 
     return found
 
 
+def reasons(screening: ScreenedAway | None) -> dict[str, tuple[str, str]]:
+    """For each reason that was asked for its name and what it says."""
+    if screening is None:
+        return REASONS
+    settings = {"doubted": "doubt", "far": "far", "copy": "copies", "redundant": "redundant"}
+    asked = {name: told for name, told in REASONS.items() if screening.settings.get(settings[name], 0) is not None}
+    if screening.shown is not None and "doubted" in asked:
+        asked["doubted"] = (
+            "Doubted", "the image does not show its map to segmenters that were trained on real pairs alone"
+        )  # fmt: skip
+    return asked
+
+
 def tally_rows(screening: ScreenedAway | None) -> list[dict[str, Any]]:
     """For each class the counts, and each as a share of what was drawn, 0..100."""
     rows = []

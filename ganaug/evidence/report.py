@@ -25,7 +25,7 @@ from ganaug.evidence import page, wording
 from ganaug.evidence.exams import get_exam
 from ganaug.evidence.explored import without_pictures
 from ganaug.evidence.findings import Findings, find
-from ganaug.evidence.gallery import Gallery, Picture, draw_samples, only_fitted
+from ganaug.evidence.gallery import Gallery, Picture, draw_pairs, draw_samples, only_fitted
 from ganaug.output import check_file, make_folder, write_text
 from ganaug.planning import OnBad
 from ganaug.run_folder import check_results
@@ -133,7 +133,7 @@ def _shown(
         "recipe": yaml.safe_dump(bank.manifest.recipe, sort_keys=False, allow_unicode=True),
         "commands": commands,
         "missing": _missing(bank, found, real, commands),
-        "reasons": page.REASONS,
+        "reasons": page.reasons(found.screening),
     }
 
 
@@ -143,15 +143,17 @@ def _dropped(bank: GeneratorBank, found: Findings, real: LabelledImages | None) 
         return {}
     dropped = {}
     for reason in page.REASONS:
-        picked = _in_turn(
-            {name: of.get(reason, []) for name, of in found.screening.examples.items() if name in bank.class_names}
-        )
-        beneath = real if reason == "copy" else None
-        pictures = [
-            picture
-            for name, indices in picked.items()
-            for picture in draw_samples(bank, name, indices, seed=found.screening.seed, real=beneath)
-        ]
+        seed, beneath = found.screening.seed, real if reason == "copy" else None
+        examples = {name: of.get(reason, []) for name, of in found.screening.examples.items()}
+        if bank.task == "segment":
+            pictures = draw_pairs(bank, examples.get("images", []), seed=seed)
+        else:
+            picked = _in_turn({name: of for name, of in examples.items() if name in bank.class_names})
+            pictures = [
+                picture
+                for name, indices in picked.items()
+                for picture in draw_samples(bank, name, indices, seed=seed, real=beneath)
+            ]
         if pictures:
             dropped[reason] = pictures
     return dropped

@@ -8,11 +8,13 @@ from ganaug.measures.copies import copying_statistic, mann_whitney_z, nearest_to
 from ganaug.measures.features import FeatureNetwork, train_features
 from ganaug.measures.fidelity import Fidelity, coverage, density, fidelity, kernel_distance, precision, recall
 from ganaug.measures.nearest import nearest_images
+from ganaug.measures.overlap import class_dice, mean_dice, overlaps
 
 __all__ = [
     "ATTRIBUTES",
     "FeatureNetwork",
     "Fidelity",
+    "class_dice",
     "content_kept",
     "copying_statistic",
     "coverage",
@@ -20,8 +22,10 @@ __all__ = [
     "fidelity",
     "kernel_distance",
     "mann_whitney_z",
+    "mean_dice",
     "nearest_images",
     "nearest_tolerant",
+    "overlaps",
     "partition",
     "precision",
     "recall",

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import torch
@@ -14,8 +15,10 @@ from safetensors.torch import save_file
 
 from ganaug.bank import GeneratorBank
 from ganaug.data import LabelledImages
+from ganaug.data.masks import MaskedImages
 from ganaug.pool import alone_in, pool_home, writing_to
 from ganaug.recipe import Screening
+from ganaug.screening.pairs import screen_pairs
 from ganaug.screening.screened import Screened, as_values, from_values
 from ganaug.screening.selection import Say, screen_samples
 
@@ -36,9 +39,9 @@ def kept_screening(
     directory: str | Path | None = None,
     report: Say | None = None,
 ) -> Screened:
-    """As `screen_samples`, on the bank's device; done once for each bank, data, settings, seed and counts, then read.
+    """As `screen_samples` or `screen_pairs`, on the bank's device; done once and then read.
 
-    Other processes that want the same wait for the first.
+    Once is for each bank, data, settings, seed and counts. Other processes that want the same wait for the first.
 
     Args:
         bank: to sample from.
@@ -54,6 +57,9 @@ def kept_screening(
         OutputError: the folder cannot be written.
     """
     images = hashlib.sha256(json.dumps([data.class_names, data.labels.tolist(), data.fingerprints]).encode())
+    if isinstance(data, MaskedImages):
+        for tensor in (data.maps, data.sources):
+            images.update(tensor.contiguous().numpy().tobytes())
     said = {
         "screening": FORMAT,
         "bank": bank.fingerprint,
@@ -70,10 +76,11 @@ def kept_screening(
     with writing_to(folder), alone_in(folder):
         found = _read(folder / _FILE)  # another process may have done it while this one waited
         if found is None:
-            found = screen_samples(
-                bank, data, dict(sorted(wanted.items())), places,
-                settings=settings, seed=seed, device=bank.device, report=report,
-            )  # fmt: skip
+            how: dict[str, Any] = {"settings": settings, "seed": seed, "device": bank.device, "report": report}
+            if isinstance(data, MaskedImages):
+                found = screen_pairs(bank, data, sum(wanted.values()), **how)
+            else:
+                found = screen_samples(bank, data, dict(sorted(wanted.items())), places, **how)
             _write(folder / _FILE, found)
     return found
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ganaug.measures.copies import nearest_tolerant
 from ganaug.recipe import Screening
 
-__all__ = ["REASONS", "Limits", "limits_of", "nearest_features", "reasons"]
+__all__ = ["REASONS", "Limits", "limits_of", "nearest_features", "reasons", "usual_pixels"]
 
 REASONS = ("doubted", "far", "copy", "redundant")
 """Why a sample is dropped, in the order in which they are asked; the first that applies is its reason."""
@@ -47,7 +47,7 @@ def limits_of(
     """
     apart = [_nearest_others(of_class) for of_class in features]
     usual = _usual([float(distances.median()) if len(distances) else math.nan for distances in apart])
-    pixels = _usual([_usual_pixels(of_class) for of_class in images]) if settings.copies is not None else usual
+    pixels = _usual([usual_pixels(of_class) for of_class in images]) if settings.copies is not None else usual
     found = []
     for place, distances in enumerate(apart):
         doubted, far, copy, redundant = -math.inf, math.inf, -math.inf, -math.inf
@@ -104,7 +104,7 @@ def _nearest_others(features: Tensor) -> Tensor:
     return distances.min(1).values
 
 
-def _usual_pixels(images: Tensor) -> float:
+def usual_pixels(images: Tensor) -> float:
     """The median distance in pixels of an image to the nearest in the other half of its class, over both halves."""
     if len(images) < 2:
         return math.nan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ganaug.pictures import as_picture, save_picture
 from ganaug.recipe import Screening
 from ganaug.screening.limits import REASONS
 
-__all__ = ["Screened", "Tally", "write_kept"]
+__all__ = ["Screened", "Shown", "Tally", "write_kept"]
 
 _CHUNK = 256  # images in memory at a time
 _SHOWN = 8  # classes named in a sentence
@@ -37,11 +37,23 @@ class Tally:
     redundant: int = 0
 
 
+@dataclass(frozen=True)
+class Shown:
+    """Dice of a class's pixels in maps and of what segmenters see in their images; None where there is no such pixel.
+
+    Segmenters see real images, and pairs that are like them, without having been trained on them.
+    """
+
+    real: float | None
+    kept: float | None
+    dropped: float | None
+
+
 @dataclass(frozen=True, eq=False)
 class Screened:
     """Samples of a bank that are fit to train on. Sample i of a class is `bank.sample_at(class_index, [i], seed=seed)`.
 
-    All mappings are by a class's place in `bank.class_names`.
+    All mappings are by a class's place in `bank.class_names`; pairs of image and mask are all of one, 0, "images".
     """
 
     bank: str
@@ -61,9 +73,11 @@ class Screened:
     examples: dict[int, dict[str, list[int]]]
     """Up to 8 indices of dropped samples, by class and reason."""
     accuracy: float
-    """Of the judge on the real images, out of fold."""
+    """Of the judge on the real images, out of fold; with pairs, the mean Dice of their maps and what it sees."""
     temperature: float
     """Of the judge."""
+    shown: dict[str, Shown] | None = None
+    """With pairs, by the name of a class in their maps; none with classes of images."""
 
     @property
     def short(self) -> dict[str, tuple[int, int]]:
@@ -92,13 +106,22 @@ class Screened:
         drawn, kept = (sum(getattr(tally, what) for tally in self.tallies.values()) for what in ("drawn", "kept"))
         dropped = {reason: sum(getattr(tally, reason) for tally in self.tallies.values()) for reason in REASONS}
         told = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "none"
-        sentence = f"kept {kept} of {drawn} synthetic samples; dropped: {told}"
+        what = "samples" if self.shown is None else "pairs"
+        sentence = f"kept {kept} of {drawn} synthetic {what}; dropped: {told}"
         return sentence if self.shortage is None else f"{sentence}. {self.shortage[0].upper()}{self.shortage[1:]}"
 
     def table(self) -> Table:
         """Counts of each class, for a terminal."""
         columns = [*Tally.__dataclass_fields__]
-        table = Table(title=f"judge right on {self.accuracy:.1%} of real images that it was not trained on")
+        title, caption = f"judge right on {self.accuracy:.1%} of real images that it was not trained on", None
+        if self.shown is not None:
+            columns = [column for column in columns if column not in ("far", "redundant")]
+            title = f"judge finds real maps that it was not trained on with a Dice of {self.accuracy:.1%}"
+            caption = "Dice of images with their maps, real, kept, dropped:" + "".join(
+                f"\n{name}: {', '.join('-' if value is None else f'{value:.1%}' for value in astuple(dice))}"
+                for name, dice in self.shown.items()
+            )
+        table = Table(title=title, caption=caption)
         table.add_column("class")
         for column in columns:
             table.add_column(column, justify="right")
@@ -117,6 +140,7 @@ class Screened:
             "per_class": {self.names[index]: asdict(tally) for index, tally in self.tallies.items()},
             "short": {name: list(counts) for name, counts in self.short.items()},
             "examples": {self.names[index]: found for index, found in self.examples.items()},
+            **({} if self.shown is None else {"shown": {name: asdict(dice) for name, dice in self.shown.items()}}),
         }
 
 
@@ -150,6 +174,7 @@ def as_values(screened: Screened) -> dict[str, Any]:
         "examples": {str(index): found for index, found in screened.examples.items()},
         "accuracy": screened.accuracy,
         "temperature": screened.temperature,
+        "shown": None if screened.shown is None else {name: asdict(dice) for name, dice in screened.shown.items()},
     }
 
 
@@ -169,4 +194,5 @@ def from_values(
         examples={int(index): found for index, found in values["examples"].items()},
         accuracy=values["accuracy"],
         temperature=values["temperature"],
+        shown=None if values["shown"] is None else {name: Shown(**dice) for name, dice in values["shown"].items()},
     )

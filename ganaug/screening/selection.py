@@ -17,6 +17,7 @@ from torch import Tensor
 from ganaug import measures
 from ganaug.bank import CHUNK, GeneratorBank
 from ganaug.data import LabelledImages, choose_classes
+from ganaug.data.masks import MaskedImages
 from ganaug.errors import BankError, DataError, LeakError, did_you_mean
 from ganaug.gan.device import resolve_device
 from ganaug.measures import FeatureNetwork
@@ -24,6 +25,7 @@ from ganaug.measures.copies import nearest_tolerant
 from ganaug.recipe import Screening
 from ganaug.screening.judge import Judge, train_judge
 from ganaug.screening.limits import REASONS, Limits, limits_of, nearest_features, reasons
+from ganaug.screening.pairs import screen_pairs
 from ganaug.screening.screened import Screened, Tally
 from ganaug.tasks import get_task
 
@@ -52,13 +54,14 @@ def screen(
     """Choose samples that are fit to train on: drawn until as many are kept as are wanted, within a bound.
 
     A sample is dropped if a judge trained on the real images doubts its class, if it is far from any real image of its
-    class, if it is nearly a copy of one, or if it shows what a kept one shows; see `ganaug.Screening`.
+    class, if it is nearly a copy of one, or if it shows what a kept one shows; see `ganaug.Screening`. A pair of image
+    and mask is dropped if the image does not show the mask, or if it is nearly a copy; see `screen_pairs`.
 
     Args:
         bank: to sample from.
         data: the training images alone: a path, a dataset as `fit` takes it, or `LabelledImages` in the bank's size.
         counts: samples wanted: of every class that the bank and the data know, or of each by name or by its place in
-            `bank.class_names`. As many as there are real images by default.
+            `bank.class_names`; pairs are all of one, "images". As many as there are real images by default.
         settings: what is dropped; the recipe's by default, and the defaults where it has none.
         classes: names of the data's classes to read and to tell apart; all by default.
         seed: of the samples and of the judge.
@@ -73,14 +76,26 @@ def screen(
     Raises:
         LeakError: some of the images were held back from the bank's fit.
         DataError: the images cannot be read, are not of the bank's size, or share no class with the bank.
-        BankError: a count is negative or names a class that the bank does not know.
+        BankError: a count is negative or names a class that the bank does not know, or the bank is for neither classes
+            nor segmentation.
     """
-    bank.check_task("classify", "screening", "use its samples as they are")
+    if bank.task != "segment":
+        bank.check_task("classify", "screening", "use its samples as they are")
     where = resolve_device(device)
     settings = settings or bank.recipe.screening or Screening()
     data = _read(bank, data, classes, raw, on_bad)
     refuse_held_back(bank, data)
-    wanted = _wanted(bank, data, counts)
+    if isinstance(data, MaskedImages):
+        data = data.with_classes(bank.class_names, bank.label_numbers, "data")
+        (count,) = _wanted(("images",), {"images": len(data)}, counts).values()
+        return screen_pairs(bank, data, count, settings=settings, seed=seed, device=where, report=report)
+    shared = {name: had for name, had in zip(data.class_names, data.counts(), strict=True) if name in bank.class_names}
+    if not shared:
+        raise DataError(
+            f"the data and the bank share no class: the data has {', '.join(data.class_names[:8])}, the bank "
+            f"{', '.join(bank.class_names[:8])}; give the images that the bank was fitted on"
+        )
+    wanted = _wanted(bank.class_names, shared, counts)
     places = {index: data.class_names.index(bank.class_names[index]) for index in wanted}
     return screen_samples(bank, data, wanted, places, settings=settings, seed=seed, device=where, report=report)
 
@@ -163,27 +178,23 @@ def _read(
     wanted = (bank.channels, bank.resolution, bank.resolution)
     if (got := tuple(found.images.shape[1:])) != wanted:
         raise DataError(f"the images are {got} and the bank's {wanted}; read them like the bank's")
+    if bank.task == "segment" and not isinstance(found, MaskedImages):
+        raise DataError("the data has classes of images, and the bank is for segmentation; give images with masks")
     return found
 
 
-def _wanted(bank: GeneratorBank, data: LabelledImages, counts: Counts) -> dict[int, int]:
-    """Samples of each class, by its place in the bank."""
-    shared = {name: had for name, had in zip(data.class_names, data.counts(), strict=True) if name in bank.class_names}
-    if not shared:
-        raise DataError(
-            f"the data and the bank share no class: the data has {', '.join(data.class_names[:8])}, the bank "
-            f"{', '.join(bank.class_names[:8])}; give the images that the bank was fitted on"
-        )
+def _wanted(names: Sequence[str], shared: Mapping[str, int], counts: Counts) -> dict[int, int]:
+    """Samples of each class, by its place in `names`; `shared` are the real images of those that the data has too."""
     asked: Mapping[Any, Any] = shared if counts is None else counts if isinstance(counts, Mapping) else {}
     if counts is not None and not isinstance(counts, Mapping):
         asked = dict.fromkeys(shared, counts)
     found: dict[int, int] = {}
     for key, count in asked.items():
-        name = key if isinstance(key, str) else dict(enumerate(bank.class_names)).get(key, str(key))
-        if name not in bank.class_names:
-            raise BankError(f"the bank knows no class {key!r}{did_you_mean(name, bank.class_names)}")
-        choose_classes(data.class_names, [name])
-        found[bank.class_names.index(name)] = _count(count, name)
+        name = key if isinstance(key, str) else dict(enumerate(names)).get(key, str(key))
+        if name not in names:
+            raise BankError(f"the bank knows no class {key!r}{did_you_mean(name, names)}")
+        choose_classes(tuple(shared), [name])
+        found[list(names).index(name)] = _count(count, name)
     wanted = {index: count for index, count in sorted(found.items()) if count}
     if not wanted:
         raise BankError("no samples are asked for; give a count of at least 1")

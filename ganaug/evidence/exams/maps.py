@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -13,15 +13,16 @@ from torch import Tensor
 
 from ganaug.bank import GeneratorBank
 from ganaug.data import LabelledImages
-from ganaug.data.mask_values import NO_CLASS
-from ganaug.data.masks import MaskedImages
+from ganaug.data.masks import MaskedImages, scored_classes
 from ganaug.errors import DataError, RecipeError
 from ganaug.evidence.arms import Arm, Control, classical_arms, synthetic_arms
 from ganaug.evidence.gallery import Gallery, draw_pairs
 from ganaug.evidence.material import Stock, repeated, share_of
 from ganaug.evidence.protocol import Outcome
-from ganaug.recipe import Compare
-from ganaug.segmenter import check_augment, overlaps, predict_maps, train_segmenter
+from ganaug.measures import mean_dice, overlaps
+from ganaug.recipe import Compare, Screening
+from ganaug.screening import screen
+from ganaug.segmenter import check_augment, predict_maps, train_segmenter
 from ganaug.tasks import get_task
 
 __all__ = ["MapExam", "Pairs", "mixed"]
@@ -30,7 +31,6 @@ TURNS = 4
 """Samples that a slot shows in turn, epoch by epoch, as `GanAugmented` does with the pool that it makes by default."""
 
 _ORDER = ("flip", "turn", "affine", "elastic", "colour", "cutmix")
-_GROUND = {"0", "back", "background", "bg", "ground", "none", "unlabeled", "unlabelled", "void"}
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,21 @@ class MapExam:
     fewest = 2  # one image tells nothing of how others differ, and two little
     cell = "reference segmenter 1"
     controls: tuple[Control, ...] = ("duplicated", "shuffled")
-    commands = ("compare",)
+    commands = ("compare", "screen")
 
     def gallery(self, bank: GeneratorBank, columns: int, real: LabelledImages | None, source: Any) -> Gallery:
         """Pairs, three rows of them."""
         told = "Above a synthetic image, as it comes, unpicked; below it the label map that it was made of."
-        return Gallery(told, {"images and their maps": draw_pairs(bank, 3 * columns)})
+        return Gallery(told, {"images and their maps": draw_pairs(bank, range(3 * columns))})
 
     def settings(self, settings: Compare) -> Compare:
-        """Without what maps do not have: soft labels, classes of images, screening."""
+        """Without what maps do not have: soft labels, classes of images."""
         if settings.model is not None:
             raise RecipeError(
                 "compare.model is a classifier, and this bank is for segmentation; leave it out, or give compare your "
                 "own trainer"
             )
-        return settings.model_copy(update={"soft": (False,), "screened": (False,), "balanced": False})
+        return settings.model_copy(update={"soft": (False,), "balanced": False})
 
     def metric(self, settings: Compare, train: LabelledImages) -> str:
         """Dice."""
@@ -84,7 +84,7 @@ class MapExam:
 
     def scored(self, names: Sequence[str]) -> tuple[str, ...]:
         """All but the ground that they lie on."""
-        return tuple(names[1:] if len(names) == 2 or names[0].lower() in _GROUND else names)
+        return tuple(names[place] for place in scored_classes(names))
 
     def read(
         self,
@@ -106,7 +106,7 @@ class MapExam:
         wanted, got = (bank.channels, bank.resolution, bank.resolution), tuple(source.images.shape[1:])
         if got != wanted:
             raise DataError(f"images of {what} are {got} and the bank's {wanted}; read them like the bank's")
-        return _as_bank(source, bank, what)
+        return source.with_classes(bank.class_names, bank.label_numbers, what)
 
     def in_order(self, data: LabelledImages, names: Sequence[str], what: str) -> LabelledImages:
         """As it is: what is read has the bank's classes in the bank's order."""
@@ -133,8 +133,14 @@ class MapExam:
         seed: int,
         screening: Mapping[str, Any] | None,
     ) -> Pairs:
-        """`TURNS` times as many as there are slots, of a seed of their own."""
-        return Pairs(*bank.sample_pairs(max(1, TURNS * sum(most)), seed=seed + run))
+        """`TURNS` times as many as there are slots; the next so many of those that passed the screening."""
+        count = max(1, TURNS * sum(most))
+        if screening is None:
+            return Pairs(*bank.sample_pairs(count, seed=seed + run))
+        kept = screening["kept"]
+        taken = [kept[place % len(kept)] for place in range(run * count, (run + 1) * count)] if kept else []
+        made = bank.sample_at(0, taken, seed=seed)
+        return Pairs(made[:, :-1], made[:, -1])
 
     def tensors(self, stock: Stock, arm: Arm) -> tuple[Tensor, ...]:
         """Images and maps."""
@@ -166,14 +172,11 @@ class MapExam:
 
     def outcome(self, told: Any, held: LabelledImages, metric: str) -> Outcome:
         """Of each image the mean Dice of its classes; of each class its Dice on the images that have it."""
-        both, seen, true = np.moveaxis(np.asarray(told, dtype=np.float64), 2, 0)  # (images, classes) each
-        size = seen + true
-        dice = 2 * both / np.maximum(size, 1)
-        named = {held.class_names.index(name): name for name in self.scored(held.class_names)}
-        counted = size[:, list(named)] > 0
-        sums, count = (dice[:, list(named)] * counted).sum(1), counted.sum(1)
-        right = np.where(count > 0, sums / np.maximum(count, 1), 1.0)
-        return Outcome(right, {name: dice[true[:, cls] > 0, cls] for cls, name in named.items()})
+        counts = torch.tensor(told)  # (images, classes, 3)
+        both, seen, true = np.moveaxis(counts.double().numpy(), 2, 0)
+        dice, scored = 2 * both / np.maximum(seen + true, 1), scored_classes(held.class_names)
+        by_class = {held.class_names[cls]: dice[true[:, cls] > 0, cls] for cls in scored}
+        return Outcome(mean_dice(counts, scored).numpy(), by_class)
 
     def screening(
         self,
@@ -186,8 +189,11 @@ class MapExam:
         soft: bool,
         device: str,
     ) -> dict[str, Any]:
-        """Never asked for: see `settings`."""
-        raise RecipeError("pairs of image and mask cannot be screened; set compare.screened to [false]")
+        """Of pairs that passed, the indices."""
+        assert isinstance(train, MaskedImages), "read by this exam"
+        wanted = {name: TURNS * n for name, n in count.items()}
+        found = screen(bank, train, wanted, settings=Screening.model_validate(settings), seed=seed, device=device)
+        return {"kept": found.kept[0].tolist(), "shortage": found.shortage}
 
     def shuffled(self, bank: GeneratorBank) -> GeneratorBank:
         """The same images with the maps of others."""
@@ -222,26 +228,11 @@ def mixed(stock: Stock, arm: Arm) -> tuple[Tensor, Tensor, int, int]:
     if arm.control == "duplicated":
         again = repeated(real.labels, [count], stock.seed)
         return torch.cat([real.images, real.images[again]]), torch.cat([real.maps, real.maps[again]]), count, 1
-    assert isinstance(stock.plain, Pairs)
-    images, maps = stock.plain.images[: TURNS * count], stock.plain.maps[: TURNS * count]
+    samples = stock.screened if arm.screened else stock.plain
+    assert isinstance(samples, Pairs)
+    images, maps = samples.images[: TURNS * count], samples.maps[: TURNS * count]
+    if not len(images):  # none passed
+        return real.images, real.maps, 0, 1
     if arm.control == "shuffled":
         maps = maps[torch.randperm(len(maps), generator=torch.Generator().manual_seed(stock.seed))]
     return torch.cat([real.images, images]), torch.cat([real.maps, maps]), len(images), TURNS
-
-
-def _as_bank(data: MaskedImages, bank: GeneratorBank, what: str) -> MaskedImages:
-    """With the bank's classes: a set in which one is never seen has fewer, and perhaps other names for the rest."""
-    if set(data.class_names) <= set(bank.class_names):
-        places = [bank.class_names.index(name) for name in data.class_names]
-    elif set(data.label_numbers) <= set(bank.label_numbers):
-        places = [bank.label_numbers.index(number) for number in data.label_numbers]
-    else:
-        raise DataError(
-            f"{what} has the classes {', '.join(data.class_names)} and the bank {', '.join(bank.class_names)}; give "
-            "masks of the bank's classes"
-        )
-    index = torch.full((NO_CLASS + 1,), NO_CLASS, dtype=torch.uint8)
-    index[: len(places)] = torch.tensor(places, dtype=torch.uint8)
-    return replace(
-        data, maps=index[data.maps.long()], class_names=bank.class_names, label_numbers=bank.label_numbers
-    )  # fmt: skip
