@@ -15,6 +15,7 @@ import ganaug
 from ganaug import measures
 from ganaug.data.mask_files import list_masks
 from ganaug.errors import BankError, DataError, LeakError, RecipeError
+from ganaug.map_shares import map_shares, told_shares
 from ganaug.planning import choose_recipe
 from ganaug.tasks import get_task, segment
 
@@ -85,6 +86,16 @@ def test_a_folder_of_masks_is_not_taken_for_class_folders(squares, image_folder)
     assert choose_recipe(image_folder)[0].startswith("classify")
 
 
+def test_shares_of_pixels_are_those_of_the_maps(bank, squares):
+    found = map_shares(bank, count=64)
+    real, made = bank.generators[0].maps, bank.sample_pairs(64)[1]
+    for cls, name in enumerate(("background", "object")):
+        assert found[name][0] == pytest.approx(float((real == cls).sum() / (real < 255).sum()))
+        assert found[name][1] == pytest.approx(float((made == cls).sum() / (made < 255).sum()), abs=0.05)
+    assert sum(real for real, _ in found.values()) == pytest.approx(1)
+    assert found["object"][1] > 0.02
+
+
 def test_a_map_can_be_painted(bank):
     maps = torch.zeros(4, 32, 32, dtype=torch.uint8)
     images = bank.paint(maps)
@@ -144,6 +155,7 @@ def test_commands(ganaug_command, bank, squares, tmp_path, monkeypatch):
     assert ganaug.load(file).fingerprint == bank.fingerprint
     told = ganaug_command("inspect", file)
     assert "holds 5 of the images with their maps that it was fitted on" in told.out
+    assert told_shares(map_shares(bank)) in told.out
     assert ganaug_command("sample", file, "--num", 3, "--out", tmp_path / "s").code == 0
     masks = sorted((tmp_path / "s/masks").iterdir())
     assert [path.name for path in masks] == [path.name for path in sorted((tmp_path / "s/images").iterdir())]

@@ -148,14 +148,18 @@ def preview(
 ) -> None:
     """Draw a labelled grid: synthetic images beside their nearest training images and beside real ones."""
     from ganaug.bank import load
+    from ganaug.map_shares import map_shares, told_shares
     from ganaug.output import check_file
     from ganaug.pictures import save_picture
     from ganaug.workflow import preview as draw
 
     check_file(out, exist_ok=exist_ok)
-    picture = draw(load(bank), data=data, classes=split(classes), seed=seed, on_bad=on_bad.value)
+    loaded = load(bank)
+    picture = draw(loaded, data=data, classes=split(classes), seed=seed, on_bad=on_bad.value)
     save_picture(picture, out)
     say(f"wrote {out}")
+    if loaded.task == "segment":
+        say(f"pixels of new maps: {told_shares(map_shares(loaded))}")
 
 
 @app.command()
@@ -164,8 +168,10 @@ def inspect(
 ) -> None:
     """Tell what is in a bank."""
     from ganaug.bank import load
+    from ganaug.map_shares import map_shares, told_shares
 
-    manifest = load(bank).manifest
+    loaded = load(bank)
+    manifest = loaded.manifest
     if as_json:
         typer.echo(manifest.model_dump_json(indent=2))
         return
@@ -177,6 +183,7 @@ def inspect(
         "images": f"{manifest.shape['resolution']} px, {'grey' if manifest.shape['image_channels'] == 1 else 'colour'}",
         "generator": _generator(manifest),
         "latent": _latent(manifest),
+        **({"new maps": told_shares(map_shares(loaded))} if manifest.task == "segment" else {}),
         "trained on": f"{manifest.learned_from}, {manifest.kimg:.1f} kimg",
         "unlabelled": _joined(manifest),
         "held back": f"{len(manifest.held_back_fingerprints)} images",

@@ -19,6 +19,7 @@ from ganaug.evidence.arms import Arm, Control, classical_arms, synthetic_arms
 from ganaug.evidence.gallery import Gallery, draw_pairs
 from ganaug.evidence.material import Stock, repeated, share_of
 from ganaug.evidence.protocol import Outcome
+from ganaug.map_shares import map_shares, told_shares
 from ganaug.measures import mean_dice, overlaps
 from ganaug.recipe import Compare, Screening
 from ganaug.screening import screen
@@ -56,7 +57,10 @@ class MapExam:
 
     def gallery(self, bank: GeneratorBank, columns: int, real: LabelledImages | None, source: Any) -> Gallery:
         """Pairs, three rows of them."""
-        told = "Above a synthetic image, as it comes, unpicked; below it the label map that it was made of."
+        told = (
+            "Above a synthetic image, as it comes, unpicked; below it the label map that it was made of. The shares of "
+            f"such maps' pixels: {told_shares(map_shares(bank))}."
+        )
         return Gallery(told, {"images and their maps": draw_pairs(bank, range(3 * columns))})
 
     def settings(self, settings: Compare) -> Compare:
