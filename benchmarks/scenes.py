@@ -11,6 +11,11 @@ other work to do, scenes a CPU second tell more than scenes a second.
 
 Instead, a picture of six scenes of a set, with the boxes of the real objects thin and pale, and those of pasted ones,
 the bank's and real ones alike, in a colour for each class.
+
+    python benchmarks/scenes.py --data DIR --bank FILE --scenes 10000 --out benchmarks/results/scenes-NAME.json
+
+Scenes of a set's own images, in this process. A pasted object is there where the image has changed along all four sides
+of its box. Seconds are those of reading an image and composing.
 """
 
 from __future__ import annotations
@@ -22,16 +27,20 @@ import multiprocessing
 import os
 import shlex
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ganaug.bank import GeneratorBank
 from ganaug.compositing import CutOut, Scene, SceneComposer, SceneStatistics
 from ganaug.data.box_files import list_boxes
 from ganaug.dataset import GanAugmented
+from ganaug.pool import SamplePool
 from ganaug.recipe import Scenes
+from ganaug.tasks import get_task
 
 HEIGHT, WIDTH = 480, 640
 COLOURS = ((230, 30, 30), (30, 200, 30), (210, 200, 20))
@@ -141,6 +150,58 @@ def picture(data: str, bank: str, path: Path) -> None:
     sheet.resize((3 * WIDTH // 2, HEIGHT)).quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
+def pasted_in(target: dict, real: dict) -> list[int]:
+    """Rows of the boxes that the real image has not: its own come first, in order, as they were or smaller."""
+    boxes, mine, row = target["boxes"].numpy(), real["boxes"].numpy(), 0
+    for box, label in zip(mine, real["labels"].tolist(), strict=True):
+        if row < len(boxes) and int(target["labels"][row]) == label:
+            row += bool((boxes[row, :2] >= box[:2] - 0.01).all() and (boxes[row, 2:] <= box[2:] + 0.01).all())
+    return list(range(row, len(boxes)))
+
+
+def faults_in(item: tuple, real: tuple) -> tuple[list[str], int]:
+    """What is wrong with a scene of a real image, and how many objects were pasted."""
+    (image, target), found = item, []
+    boxes, (width, height) = target["boxes"].numpy(), image.size
+    if (boxes[:, :2] < 0).any() or (boxes[:, 2:] > (width, height)).any():
+        found.append("a box is outside its image")
+    if (boxes[:, 2:] - boxes[:, :2] < 1).any():
+        found.append("a box is empty")
+    changed = (np.asarray(image) != np.asarray(real[0])).reshape(height, width, -1).any(2)
+    rows = pasted_in(target, real[1])
+    for left, top, right, bottom in boxes[rows].astype(int):
+        there = changed[top:bottom, left:right]
+        if not all(side.any() for side in (there[:5], there[-5:], there[:, :5], there[:, -5:])):
+            found.append("a box does not hold its object")
+    return found, len(rows)
+
+
+def of_a_set(data: str, bank_file: str, scenes: int) -> dict[str, object]:
+    """Scenes of a set's own images, in turn, and what is wrong with them."""
+    files, bank = list_boxes(data, on_bad="skip"), GeneratorBank.load(bank_file)
+    view = get_task(bank.task).view(files, bank.recipe, bank.label_numbers)
+    seconds, spent, faults, pasted = 0.0, 0.0, [], 0
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = view.samples_for({0: min(scenes, 2000)}, bank.class_names, bank.label_numbers)
+        pool = SamplePool.create(bank, wanted, seed=0, directory=folder)
+        for number in range(scenes):
+            index = number % len(files)
+            began, before = time.perf_counter(), time.process_time()
+            item = view.raw_scene(index, pool, np.random.default_rng([0, number]))
+            seconds, spent = seconds + time.perf_counter() - began, spent + time.process_time() - before
+            wrong, count = faults_in(item, files[index])
+            faults, pasted = faults + wrong, pasted + count
+            again = view.raw_scene(index, pool, np.random.default_rng([0, number])) if number % 100 == 0 else item
+            if again[0].tobytes() != item[0].tobytes() or not again[1]["boxes"].equal(item[1]["boxes"]):
+                faults.append("the same seed gave another scene")
+    return {
+        "set": Path(data).name, "images": len(files), "bank_kimg": bank.manifest.kimg,
+        "resolution": bank.resolution, "scenes": scenes, "scenes_per_second": round(scenes / seconds, 1),
+        "scenes_per_cpu_second": round(scenes / spent, 1), "objects_pasted": pasted,
+        "faults": {fault: faults.count(fault) for fault in sorted(set(faults))},
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=10_000)
@@ -152,6 +213,14 @@ def main() -> None:
     args = parser.parse_args()
     if args.picture is not None:
         picture(args.data, args.bank, args.picture)
+        return
+    if args.data is not None:
+        words = [word if "/" not in word else Path(word).name for word in sys.argv[1:]]
+        told = of_a_set(args.data, args.bank, args.scenes)
+        text = json.dumps({"command": shlex.join(["python", "benchmarks/scenes.py", *words]), **told}, indent=2)
+        print(text)
+        if args.out is not None:
+            args.out.write_text(text + "\n", encoding="utf-8")
         return
     ends = np.linspace(0, args.scenes, args.workers + 1).astype(int)
     with multiprocessing.get_context("spawn").Pool(args.workers) as workers:
