@@ -180,7 +180,7 @@ def of_a_set(data: str, bank_file: str, scenes: int) -> dict[str, object]:
     """Scenes of a set's own images, in turn, and what is wrong with them."""
     files, bank = list_boxes(data, on_bad="skip"), GeneratorBank.load(bank_file)
     view = get_task(bank.task).view(files, bank.recipe, bank.label_numbers)
-    seconds, spent, faults, pasted = 0.0, 0.0, [], 0
+    seconds, spent, faults, pasted, bare = 0.0, 0.0, [], 0, 0
     with tempfile.TemporaryDirectory() as folder:
         wanted = view.samples_for({0: min(scenes, 2000)}, bank.class_names, bank.label_numbers)
         pool = SamplePool.create(bank, wanted, seed=0, directory=folder)
@@ -190,7 +190,7 @@ def of_a_set(data: str, bank_file: str, scenes: int) -> dict[str, object]:
             item = view.raw_scene(index, pool, np.random.default_rng([0, number]))
             seconds, spent = seconds + time.perf_counter() - began, spent + time.process_time() - before
             wrong, count = faults_in(item, files[index])
-            faults, pasted = faults + wrong, pasted + count
+            faults, pasted, bare = faults + wrong, pasted + count, bare + (not count)
             again = view.raw_scene(index, pool, np.random.default_rng([0, number])) if number % 100 == 0 else item
             if again[0].tobytes() != item[0].tobytes() or not again[1]["boxes"].equal(item[1]["boxes"]):
                 faults.append("the same seed gave another scene")
@@ -198,7 +198,7 @@ def of_a_set(data: str, bank_file: str, scenes: int) -> dict[str, object]:
         "set": Path(data).name, "images": len(files), "bank_kimg": bank.manifest.kimg,
         "resolution": bank.resolution, "scenes": scenes, "scenes_per_second": round(scenes / seconds, 1),
         "scenes_per_cpu_second": round(scenes / spent, 1), "objects_pasted": pasted,
-        "faults": {fault: faults.count(fault) for fault in sorted(set(faults))},
+        "images_too_full_for_any": bare, "faults": {fault: faults.count(fault) for fault in sorted(set(faults))},
     }  # fmt: skip
 
 

@@ -29,6 +29,7 @@ Objects = Callable[[int, np.random.Generator], Union[CutOut, None]]
 
 _TRIES = 12  # places tried for an object
 _EXACT_TRIES = 4  # of those that are free, how many are looked at pixel by pixel
+_MORE_TRIES = 4  # objects tried where none of those that were wanted could be put anywhere
 _SPECK = 4  # times that a cut-out may be larger than its object: a generator's failure, which would be enlarged vastly
 _LEAST = 3  # pixels along either side of an object's box
 _LARGEST = 0.8  # of the image's sides
@@ -109,8 +110,9 @@ class SceneComposer:
     def compose(self, scene: Scene, objects: Objects, random: np.random.Generator) -> Scene:
         """The scene with objects pasted into it; its own image is not changed.
 
-        An object that cannot be put anywhere without hiding another too much, or being hidden, is left out; one of the
-        scene's own of which less than `settings.gone` can still be seen loses its label.
+        An object that cannot be put anywhere without hiding another too much, or being hidden, is left out, and where
+        that leaves none a few others are tried; one of the scene's own of which less than `settings.gone` can still be
+        seen loses its label.
 
         Args:
             scene: a real one.
@@ -120,7 +122,10 @@ class SceneComposer:
         canvas = _Canvas(scene, self.settings)
         counts = self.statistics.counts
         wanted = round(self.settings.objects * int(counts[random.integers(len(counts))]))
-        for _ in range(min(self.settings.most, max(1, wanted))):
+        wanted = min(self.settings.most, max(1, wanted))
+        for number in range(wanted + _MORE_TRIES):
+            if number >= wanted and canvas.pasted:
+                break
             label = int(random.choice(self._labels, p=self._weights))
             cutout = objects(label, random)
             if cutout is not None:
@@ -204,6 +209,8 @@ class _Canvas:
         self._image = scene.image.copy()
         self.size: tuple[int, int] = scene.image.shape[:2]
         self._things = [self._thing(scene, row) for row in range(len(scene.boxes))]
+        self.pasted = 0
+        """How many objects were."""
 
     def _thing(self, scene: Scene, row: int) -> _Thing:
         box = scene.boxes[row]
@@ -288,6 +295,7 @@ class _Canvas:
         left, top = int(whole[0]), int(whole[1])
         pasted = _Thing(whole, cutout.label, False, -1, left, top, visible, area=area, shown=shown)
         self._things = [*kept, pasted]
+        self.pasted += 1
 
     def blend(self, cutout: CutOut, place: tuple[int, int], blend: Blend, softness: float, strength: float) -> None:
         """Change the image alone."""

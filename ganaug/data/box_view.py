@@ -32,6 +32,7 @@ __all__ = ["BoxView"]
 
 _MOST_IMAGES = 2000  # that statistics are taken of
 _OBJECT = 1.3  # side of the square that a bank makes of an object, by the longer side of its box
+_IMAGES = 4  # tried for a scene, till objects can be pasted into one
 _SPARE = 1.5  # samples in a pool, by the objects that its scenes will want of a class
 
 
@@ -181,7 +182,12 @@ class BoxView(JointView):
             seed: decides the image, the objects and where they lie.
         """
         random = np.random.default_rng(seed)
-        return self.scene(int(random.integers(len(self))), samples, random)
+        for _ in range(_IMAGES):
+            index = int(random.integers(len(self)))
+            item, pasted = self._composed(index, samples, random)
+            if pasted:
+                break
+        return self._made(item, index)
 
     def scene(self, index: int, samples: Samples | None, random: np.random.Generator) -> Any:
         """The item that the dataset would have yielded, had this image of it had such objects pasted in."""
@@ -189,6 +195,10 @@ class BoxView(JointView):
 
     def raw_scene(self, index: int, samples: Samples | None, random: np.random.Generator) -> Any:
         """The same below the dataset's transforms."""
+        return self._composed(index, samples, random)[0]
+
+    def _composed(self, index: int, samples: Samples | None, random: np.random.Generator) -> tuple[Any, int]:
+        """The same, and how many objects were pasted; into an image that is full of objects none may be."""
         assert self._composer is not None, "samples_for or use_real_objects was called"
         item = self._raw_item(index)
         image, target = split_item(item)
@@ -203,7 +213,8 @@ class BoxView(JointView):
             random,
         )
         said = scene_target(target, self._model, real, scene)
-        return join_item(item, in_form(scene.image, form), said)
+        assert scene.origin is not None, "the composer tells"
+        return join_item(item, in_form(scene.image, form), said), int((scene.origin < 0).sum())
 
     def _object(self, samples: Samples | None, label: int, channels: int, random: np.random.Generator) -> CutOut | None:
         assert self._objects is not None, "samples_for was called"

@@ -219,3 +219,24 @@ def test_a_speck_of_an_object_is_not_enlarged(statistics):
     made = SceneComposer(statistics, Scenes(**PLAIN)).compose(real_scene(0), specks, np.random.default_rng(0))
     assert np.array_equal(made.image, real_scene(0).image)
     assert (made.origin >= 0).all()
+
+
+def test_where_none_could_be_pasted_a_few_others_are_tried(statistics):
+    composer = SceneComposer(statistics, Scenes(**PLAIN | {"objects": 0.01}))
+    asked = []
+
+    def late(after):
+        asked.clear()
+
+        def objects(label, random):
+            asked.append(label)
+            return discs(label, random) if len(asked) > after else None
+
+        return objects
+
+    made = composer.compose(real_scene(0), late(after=2), np.random.default_rng(0))
+    assert (made.origin < 0).sum() == 1
+    assert len(asked) == 3
+    made = composer.compose(real_scene(0), late(after=99), np.random.default_rng(0))
+    assert (made.origin >= 0).all()
+    assert len(asked) == 5
