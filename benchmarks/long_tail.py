@@ -2,26 +2,28 @@
 
     python benchmarks/long_tail.py --data DIR --counts 200,200,200,200,200,10,10,10,10,10 --draws 0,1,2 --out FILE
 
-Draws that many images of each class from `DIR/train`, fits a bank on them, and brings every class up to the largest in
-three ways: not at all, with copies of its own real images (oversampling, what anyone can do without a generator), with
-synthetic images (`GanAugmented(..., balance=True)` adds the same). Each of the three has the classical augmentation
-that does best for it, by balanced accuracy on training images that were not drawn; the answer is of `DIR/test`. A
-class is rare with at most a quarter of the images of the largest. Equal steps in all arms; differences are paired by
-draw and seed, intervals clustered by draw.
+Draws that many images of each class from `DIR/train`, fits banks on them, and brings every class up to the largest in
+four ways: not at all, with copies of its own real images (oversampling, what anyone can do without a generator), with
+synthetic images (`GanAugmented(..., balance=True)` adds the same), with variations of its real images (how images vary
+is learned on all classes; `mode="variation"`). Each of the four has the classical augmentation that does best for it,
+by balanced accuracy on training images that were not drawn; the answer is of `DIR/test`. A class is rare with at most
+a quarter of the images of the largest. Equal steps in all arms; differences are paired by draw and seed, intervals
+clustered by draw.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from ganaug import __version__, load_recipe
-from ganaug.bank import GeneratorBank
 from ganaug.classifier import per_class_accuracy, predict, train_classifier
 from ganaug.data import LabelledImages, read_images
 from ganaug.evidence.statistics import clustered_interval
@@ -44,15 +46,23 @@ def drawn(data: LabelledImages, counts: list[int], seed: int) -> tuple[LabelledI
     return data.subset(chosen), data.subset(rest)
 
 
-def levelled(real: LabelledImages, bank: GeneratorBank | None, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Every class brought up to the largest, with samples of the bank or, without one, real images once more."""
+ARMS = ("real", "oversampled", "synthetic", "varied")
+
+
+def repeated(real: LabelledImages, label: int, count: int) -> torch.Tensor:
+    """`count` images of a class, each of its own as often as any other."""
+    own = real.images[real.labels == label]
+    return own[torch.arange(count) % len(own)]
+
+
+def levelled(real: LabelledImages, more: Callable[[int, int], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Every class brought up to the largest, with `more(label, count)` images."""
     counts = real.counts()
     images, labels = [real.images], [real.labels]
-    for label, (name, count) in enumerate(zip(real.class_names, counts, strict=True)):
+    for label, count in enumerate(counts):
         missing = max(counts) - count
         if missing:
-            own = real.images[real.labels == label]
-            images.append(bank.sample(name, missing, seed=seed) if bank else own[torch.arange(missing) % count])
+            images.append(more(label, missing))
             labels.append(torch.full((missing,), label))
     return torch.cat(images), torch.cat(labels)
 
@@ -70,11 +80,14 @@ def one_draw(given: argparse.Namespace, draw: int) -> dict:
     def arms(seed: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         return {
             "real": (real.images, real.labels),
-            "oversampled": levelled(real, None, seed),
-            "synthetic": levelled(real, bank, seed),
+            "oversampled": levelled(real, lambda label, count: repeated(real, label, count)),
+            "synthetic": levelled(real, lambda label, count: bank.sample(real.class_names[label], count, seed=seed)),
+            "varied": levelled(real, lambda label, count: varying.vary(repeated(real, label, count), seed=seed)),
         }
 
     bank = fit(real, recipe=recipe, seed=draw, progress=False)
+    vary = load_recipe(given.vary).replace({"kimg": given.vary_kimg, "data.horizontal_flip": given.flip})
+    varying = fit(real, recipe=vary, seed=draw, progress=False)
     candidates: dict[str, dict[str, float]] = {}
     for arm, (images, labels) in arms(1000).items():
         for augment in given.augments:
@@ -102,12 +115,12 @@ def summed_up(rows: list[dict], counts: list[int]) -> dict:
     groups = {"rare": rare, "common": [label for label in range(len(counts)) if label not in rare]}
     found: dict[str, dict] = {}
     for group, members in groups.items():
-        recall = {arm: [recalls(row, arm, members) for row in rows] for arm in ("real", "oversampled", "synthetic")}
+        recall = {arm: [recalls(row, arm, members) for row in rows] for arm in ARMS}
         found[group] = {arm: float(torch.cat(values).mean()) for arm, values in recall.items()}
-        for rival in ("real", "oversampled"):
-            changes = [(a - b).numpy() for a, b in zip(recall["synthetic"], recall[rival], strict=True)]
+        for arm, rival in itertools.product(("synthetic", "varied"), ("real", "oversampled")):
+            changes = [(a - b).numpy() for a, b in zip(recall[arm], recall[rival], strict=True)]
             mean, low, high = clustered_interval(changes)[:3]
-            found[group][f"synthetic - {rival}"] = [100 * mean, 100 * low, 100 * high]
+            found[group][f"{arm} - {rival}"] = [100 * mean, 100 * low, 100 * high]
     return found
 
 
@@ -130,9 +143,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--kimg", type=float, default=80)
     parser.add_argument("--recipe", default="classify-32")
+    parser.add_argument("--vary", default="vary-32", help="the recipe of variations, fitted for --vary-kimg")
+    parser.add_argument("--vary-kimg", type=float, default=6)
     parser.add_argument("--colour", default="auto", choices=("auto", "grey", "rgb"))
     parser.add_argument("--flip", action="store_true", help="a mirrored image keeps its class")
-    parser.add_argument("--augments", type=lambda text: text.split(","), default=["crop", "trivial", "trivial+cutmix"])
+    parser.add_argument(
+        "--augments",
+        type=lambda text: text.split(","),
+        default=["crop", "trivial", "trivial+cutmix", "elastic+trivial"],
+    )
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     rows = []

@@ -51,8 +51,9 @@ The house, from the floor up; each part imports only from parts above it in this
     exploring/     what a generator knows: directions, what each changes in words, ways between samples
     exporting.py   real and synthetic images on disk; mask_exporting.py, with masks; mask_coco.py, these as COCO;
                    boxes_exporting.py, with boxes; erasing.py, without their objects
-    workflow.py    whole jobs: sample, preview, a whole recipe; box_workflow.py, that of images with boxes, and
-                   box_pictures.py, their preview
+    workflow.py    whole jobs: sample, preview, a whole recipe; held_out.py, what that trains on and is scored on;
+                   mask_workflow.py, how it ends for images with masks; box_workflow.py, that of images with boxes,
+                   and box_pictures.py, their preview
     demonstration.py  all of it on real digits
     commands/      a command parses, calls one function, prints; cli.py, how they are called and how they fail
 

@@ -56,7 +56,7 @@ def sample_masks(
 
 def export_masks(
     bank: GeneratorBank,
-    data: str | Path,
+    data: str | Path | MaskFiles,
     out: str | Path,
     *,
     format: Literal["masks", "coco"] = "masks",
@@ -74,7 +74,7 @@ def export_masks(
 
     Args:
         bank: where synthetic pairs come from.
-        data: images with masks, as `fit` reads them; not changed.
+        data: images with masks, as `fit` reads them, or some of them, as listed; not changed.
         out: the folder to make.
         format: "masks" or "coco", where every connected part of a class is an annotation, as run lengths.
         ratio: synthetic pairs for each real one, 0 to 1000.
@@ -100,8 +100,9 @@ def export_masks(
     if held and (shared := sum(fingerprint(open_image(path)) in held for path in files.images)):
         raise LeakError(f"{shared} of the images were held back from the bank's fit; give the training images alone")
     goal = Path(out).expanduser().resolve()
-    check_folder(goal, exist_ok=exist_ok, apart_from=Path(data))
-    part = Path("train") if files.root.name == "train" and files.root != Path(data) else Path()
+    root = files.root if isinstance(data, MaskFiles) else Path(data)
+    check_folder(goal, exist_ok=exist_ok, apart_from=root)
+    part = Path("train") if files.root.name == "train" and files.root != root else Path()
     with built_beside(goal) as building:
         writer, count = Writer(building, link), round(ratio * len(files))
         chosen: Sequence[int] = range(count)

@@ -63,17 +63,22 @@ __all__ = [
     "recipe_names",
 ]
 
-_COMPARED: dict[str, dict[str, Any]] = {
+_OF_TASKS: dict[str, dict[str, dict[str, Any]]] = {
     "segment": {
-        "augments": (
-            "flip", "flip+affine+colour", "flip+turn+affine+elastic+colour", "flip+turn+affine+elastic+colour+cutmix",
-        ),
-        "screened": (False,),
-        "steps": 250,
-        "batch": 8,
+        "compare": {
+            "augments": (
+                "flip", "flip+affine+colour", "flip+turn+affine+elastic+colour",
+                "flip+turn+affine+elastic+colour+cutmix",
+            ),
+            "screened": (False,),
+            "steps": 250,
+            "batch": 8,
+        },
+        "export": {"format": "masks"},
+        "train": {"model": "Unet", "image_size": 128, "batch": 8},
     },
     # each training takes minutes
-    "detect": {"augments": ("mosaic", "mosaic+copy-paste"), "real_equivalent": False},
+    "detect": {"compare": {"augments": ("mosaic", "mosaic+copy-paste"), "real_equivalent": False}},
 }  # fmt: skip
 
 
@@ -124,11 +129,14 @@ class Recipe(Section):
     @model_validator(mode="before")
     @classmethod
     def _of_the_task(cls, values: Any) -> Any:
-        """What a comparison is made of where a recipe of this task says nothing else."""
-        said = values.get("compare", {}) if isinstance(values, Mapping) else None
-        if not isinstance(said, Mapping) or values.get("task") not in _COMPARED:
+        """What sections hold where a recipe of this task says nothing else; what it leaves out stays left out."""
+        if not isinstance(values, Mapping):
             return values
-        return {**values, "compare": {**_COMPARED[values["task"]], **said}}
+        for section, usual in _OF_TASKS.get(str(values.get("task")), {}).items():
+            said = values.get(section, {} if section == "compare" else None)
+            if isinstance(said, Mapping):
+                values = {**values, section: {**usual, **said}}
+        return values
 
     @model_validator(mode="after")
     def _bounded(self) -> Recipe:
@@ -136,6 +144,9 @@ class Recipe(Section):
             raise ValueError("a budget is needed; set kimg or minutes")
         if self.per_class and (self.base is not None or self.networks.keep):
             raise ValueError("per_class goes with neither base nor networks.keep; leave one out")
+        formats = ("masks", "coco") if self.task == "segment" else ("imagefolder",)
+        if self.export is not None and self.export.format not in formats:
+            raise ValueError(f"export.format must be {' or '.join(formats)} with task {self.task}")
         return self
 
     @model_validator(mode="after")

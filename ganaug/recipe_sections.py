@@ -453,23 +453,31 @@ class Compare(Section):
 class Export(Section):
     """Real and synthetic images on disk."""
 
-    format: Literal["imagefolder"] = "imagefolder"
+    format: Literal["imagefolder", "masks", "coco"] = Field(
+        "imagefolder", description="masks or coco where labels are masks, masks by default there"
+    )
     ratio: float = Field(0.5, ge=0, le=1000)
     out: str
 
 
 class Train(Section):
-    """A torchvision classifier, or with boxes a detector of Ultralytics or torchvision, trained on the mixed set."""
+    """What is trained on the mixed set.
+
+    A classifier of torchvision; where labels are boxes a detector of Ultralytics or torchvision, where they are masks
+    a segmenter of segmentation-models-pytorch.
+    """
 
     model: str = Field(
         "resnet18",
         description="any classification model of torchvision.models; with boxes one of Ultralytics, as yolo11n.yaml, "
-        "or of torchvision.models.detection",
+        "or of torchvision.models.detection; with masks of segmentation-models-pytorch, as Unet or FPN",
     )
+    encoder: str = Field("resnet18", description="with masks: any encoder of segmentation-models-pytorch")
     weights: str | None = Field(
         None,
         description="a torchvision weights name such as DEFAULT (a download), of a torchvision detector that of its "
-        "backbone, as IMAGENET1K_V1, or of one of Ultralytics a .pt file; null: from scratch",
+        "backbone, as IMAGENET1K_V1, of one of Ultralytics a .pt file, with masks those of the encoder, as imagenet; "
+        "null: from scratch",
     )
     ratio: Union[Literal["auto"], Annotated[float, Field(ge=0, le=40)]] = "auto"
     epochs: int = Field(20, ge=1, le=10_000)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,26 +12,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ganaug import mask_workflow
 from ganaug.adapters import torchvision as torchvision_adapter
 from ganaug.bank import GeneratorBank
 from ganaug.box_pictures import preview_boxes
 from ganaug.box_workflow import run_boxes
-from ganaug.data import LabelledImages, choose_classes, read_unlabelled, safe_stem, without_copies
-from ganaug.data.class_tables import made_table
-from ganaug.data.folders import list_images
-from ganaug.data.mask_files import list_masks
+from ganaug.data import LabelledImages, choose_classes, safe_stem
 from ganaug.data.masks import MaskedImages
 from ganaug.enlarging import preview_enlarging
-from ganaug.errors import BankError, LeakError, OutputError, RecipeError
+from ganaug.errors import BankError, OutputError, RecipeError
 from ganaug.evidence.comparison import Comparison, compare
 from ganaug.evidence.exams import get_exam
 from ganaug.evidence.exams.classes import read
-from ganaug.evidence.parts import hold_back
 from ganaug.evidence.report import report
 from ganaug.exporting import export
 from ganaug.filled import preview_filling
 from ganaug.fitting import fit
 from ganaug.gan.device import resolve_device
+from ganaug.held_out import Split, split_off
 from ganaug.measures import nearest_images
 from ganaug.output import check_file, check_folder, check_writable, make_folder, write_text
 from ganaug.pictures import Panel, as_picture, draw_grid, map_colours, save_picture
@@ -45,6 +41,7 @@ from ganaug.translated import draw_translations
 
 if TYPE_CHECKING:
     from ganaug.adapters.detectors import DetectorResult
+    from ganaug.adapters.segmentation_models_pytorch import SegmenterResult
 
 __all__ = ["RunResult", "bank_path", "check_bank_path", "preview", "run", "sample_to_folder"]
 
@@ -163,7 +160,7 @@ class RunResult:
     comparison: Comparison | None
     """None of images with boxes."""
     exported: Path | None
-    trained: torchvision_adapter.TrainResult | DetectorResult | None
+    trained: torchvision_adapter.TrainResult | SegmenterResult | DetectorResult | None
 
 
 def run(
@@ -179,8 +176,8 @@ def run(
     """Carry out a whole recipe: fit, compare, write the verdict, then export and train where the recipe says so.
 
     The answer comes from images that nothing trains on: the recipe's `data.val`, or else a fifth of every class, which
-    is left out of all that follows and listed in `held-back.csv`, as the others are in `train.csv`. A recipe for images
-    with masks ends with the report; one for images with boxes makes no comparison, see `run_boxes`.
+    is left out of all that follows and listed in `held-back.csv`, as the others are in `train.csv`. One for images with
+    boxes makes no comparison, see `run_boxes`.
 
     Args:
         recipe: a shipped name, a YAML file or a `Recipe`.
@@ -204,7 +201,7 @@ def run(
     folder, source = Path(out), Path(data if data is not None else resolved.data.path or ".")
     chosen = classes if classes is not None else resolved.data.classes
     check_folder(folder, exist_ok=exist_ok, apart_from=source)
-    split = _split(source, resolved, chosen)
+    split = split_off(source, resolved, chosen)
     _check_later_steps(resolved, folder, len(split.train.class_names), exist_ok)
     make_folder(folder)
     real, val = split.write(folder, say)
@@ -227,99 +224,44 @@ def run(
     keep_result(folder / "bank.ganaug", "comparison.json", comparison.to_dict())
     say(comparison.summary)
     say(f"all of it on one page: {report(folder / 'bank.ganaug', data=real)}")
-    exported = None
-    if resolved.export is not None:
-        exported = folder / resolved.export.out
-        ratio = resolved.export.ratio
-        written = export(
-            bank, real, exported, ratio=ratio, classes=chosen, seed=resolved.seed, exist_ok=exist_ok,
-            screening=resolved.screening or False, device=where,
-        )  # fmt: skip
-        say(str(written))
-    trained = None
-    if resolved.train is not None:
-        say(f"training {resolved.train.model} at ratio {resolved.train.ratio}")
-        trained = torchvision_adapter.train(
-            real, bank, resolved.train, val=val, classes=chosen, device=where, seed=resolved.seed,
-            out=folder / "classifier.safetensors", report=say,
-        )  # fmt: skip
+    exported, trained = _mixed(bank, split, real, val, resolved, folder, chosen, where, exist_ok, say)
     return RunResult(folder / "bank.ganaug", comparison, exported, trained)
 
 
-@dataclass(frozen=True)
-class _Split:
-    """Images to train on, and images that nothing trains on."""
-
-    source: Path
-    val: Path | None
-    """Where the user has those; none where they are held back from `source`."""
-    train: LabelledImages
-    held: LabelledImages
-    files: dict[tuple[str, str], Path]
-    """The file of every image of `source`, by its fingerprint and class; the latter is empty for images with masks."""
-
-    def unlabelled(self, recipe: Recipe) -> LabelledImages | None:
-        """The recipe's unlabelled images, without what is held back here; images of `val` among them are an error."""
-        if recipe.data.unlabelled is None:
-            return None
-        found = read_unlabelled(
-            recipe.data.unlabelled,
-            resolution=recipe.resolution,
-            channels=self.train.images.shape[1],
-            fit=recipe.data.fit,
-        )
-        return found if self.val is not None else without_copies(found, [self.held])
-
-    def write(self, folder: Path, say: Say) -> tuple[Any, Any]:
-        """Both parts; of what is held back here and of the rest, lists are written into `folder`.
-
-        They are paths, of the lists where these say all: masks are not in them, so that such parts are as read.
-        """
-        if self.val is not None:
-            return self.source, self.val
-        count = len(self.held.fingerprints)
-        say(
-            f"no data.val in the recipe: {count} of {count + len(self.train.fingerprints)} images are held back "
-            f"for the answer, listed in {folder / 'held-back.csv'}"
-        )
-        lists = self._list(self.train, folder / "train.csv"), self._list(self.held, folder / "held-back.csv")
-        return (self.train, self.held) if isinstance(self.train, MaskedImages) else lists
-
-    def _list(self, part: LabelledImages, path: Path) -> Path:
-        text = io.StringIO(newline="")
-        names = _labels(part)
-        files = [self.files[key].absolute() for key in zip(part.fingerprints, names, strict=True)]
-        csv.writer(text).writerows([("path", "label"), *zip(files, names, strict=True)])
-        write_text(path, text.getvalue())
-        return path
-
-
-def _labels(part: LabelledImages) -> list[str]:
-    """The class of each image; none of images with masks."""
-    if isinstance(part, MaskedImages):
-        return [""] * len(part.fingerprints)
-    return [part.class_names[label] for label in part.labels.tolist()]
-
-
-def _split(source: Path, recipe: Recipe, classes: Sequence[str] | None) -> _Split:
-    task = get_task(recipe.task)
-    if recipe.task == "segment":
-        files: Any = list_masks(source, None if recipe.data.table is None else made_table(recipe.data.table))
-        paths: list[Path] = files.images
-    else:
-        files = list_images(source, classes=classes)
-        paths = files.paths
-    data = task.read(files, recipe, classes=classes)
-    places = dict(zip(zip(data.fingerprints, _labels(data), strict=True), paths, strict=True))
-    if recipe.data.val is None:
-        parts = hold_back(data, several=False, seed=recipe.seed, fewest=get_exam(recipe.task).fewest)
-        return _Split(source, None, parts.train, parts.score, places)
-    held = task.read(recipe.data.val, recipe, classes=classes, least=1)
-    if shared := len(set(held.fingerprints) & set(data.fingerprints)):
-        raise LeakError(
-            f"{shared} images of {recipe.data.val} are among those of {source} too; give others as data.val"
-        )
-    return _Split(source, Path(recipe.data.val), data, held, places)
+def _mixed(
+    bank: GeneratorBank,
+    split: Split,
+    real: Any,
+    val: Any,
+    recipe: Recipe,
+    folder: Path,
+    classes: Sequence[str] | None,
+    device: torch.device,
+    exist_ok: bool,
+    say: Say,
+) -> tuple[Path | None, torchvision_adapter.TrainResult | SegmenterResult | None]:
+    """Do with the mixed set what the recipe says; returns the folder it is written to, and what is trained on it."""
+    exported: Path | None = None
+    trained: torchvision_adapter.TrainResult | SegmenterResult | None = None
+    if recipe.export is not None and split.pairs is not None:
+        exported = mask_workflow.export_pairs(bank, split.pairs, folder, recipe, exist_ok, say)
+    elif recipe.export is not None:
+        exported = folder / recipe.export.out
+        written = export(
+            bank, real, exported, ratio=recipe.export.ratio, classes=classes, seed=recipe.seed, exist_ok=exist_ok,
+            screening=recipe.screening or False, device=device,
+        )  # fmt: skip
+        say(str(written))
+    if recipe.train is not None:
+        say(f"training {recipe.train.model} at ratio {recipe.train.ratio}")
+    if recipe.train is not None and split.pairs is not None:
+        trained = mask_workflow.train_segmenter(bank, split.pairs, split.held_pairs or val, folder, recipe, device, say)
+    elif recipe.train is not None:
+        trained = torchvision_adapter.train(
+            real, bank, recipe.train, val=val, classes=classes, device=device, seed=recipe.seed,
+            out=folder / "classifier.safetensors", report=say,
+        )  # fmt: skip
+    return exported, trained
 
 
 def _arms(settings: Compare, held: LabelledImages, fewest: int, say: Say) -> dict[str, Any]:
@@ -339,13 +281,11 @@ def _arms(settings: Compare, held: LabelledImages, fewest: int, say: Say) -> dic
 
 def _check_later_steps(recipe: Recipe, folder: Path, classes: int, exist_ok: bool) -> None:
     """Find out before the long fit whether what comes after it can be done."""
-    if recipe.task == "segment" and (recipe.export is not None or recipe.train is not None):
-        raise RecipeError(
-            "export and train of a recipe are for classes of images; leave them out: ganaug export --format masks"
-        )
     if recipe.export is not None:
         check_folder(folder / recipe.export.out, exist_ok=exist_ok)
-    if recipe.train is not None:
+    if recipe.task == "segment":
+        mask_workflow.check_later_steps(recipe, classes)
+    elif recipe.train is not None:
         torchvision_adapter.build_model(recipe.train.model, recipe.train.weights, classes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,22 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from ganaug.adapters.torchvision import save_weights
 from ganaug.bank import GeneratorBank
 from ganaug.data import to_channels, to_uint8
-from ganaug.data.class_tables import made_table
-from ganaug.data.mask_files import list_masks
+from ganaug.data.class_tables import ClassTable, made_table
+from ganaug.data.mask_files import MaskFiles, list_masks
 from ganaug.data.mask_view import MaskView
-from ganaug.data.masks import read_masked
+from ganaug.data.masks import MaskedImages, read_masked
 from ganaug.dataset import GanAugmented
 from ganaug.errors import DataError, LeakError, MissingExtraError, RecipeError, did_you_mean
 from ganaug.gan.device import resolve_device
 from ganaug.gan.seeding import seeded
 from ganaug.measures import overlaps
-from ganaug.ratios import Ratio
+from ganaug.recipe import Train
 from ganaug.segmenter import soft_dice
 
-__all__ = ["SegmenterResult", "train"]
+__all__ = ["SegmenterResult", "build_segmenter", "train"]
 
 _NONE = 255  # no class, in the maps that are trained on
 _CHUNK = 32  # images at a time that Dice is measured on
@@ -47,13 +48,26 @@ class SegmenterResult:
     losses: tuple[float, ...]
     """Mean loss of each epoch."""
 
+    def save(self, path: str | Path) -> None:
+        """Write the weights to a safetensors file, with the classes in its header.
+
+        Raises:
+            OutputError: it cannot be written there.
+        """
+        save_weights(self.model, path, {"classes": self.classes})
+
 
 class _Squares(Dataset[tuple[Tensor, Tensor]]):
     """Pairs of a view's dataset as tensors, through the transforms of a training."""
 
-    def __init__(self, view: MaskView, size: int, channels: int) -> None:
-        self.view, self.channels = view, channels
-        self.transforms: Callable[[Any, Any], Any] = v2.Compose([v2.Resize((size, size), antialias=True), *_AUGMENT])
+    def __init__(self, view: MaskView, size: int, bank: GeneratorBank) -> None:
+        self.view, self.channels = view, bank.channels
+        tile = bank.recipe.data.tile
+        cut = [] if tile is None else [v2.RandomCrop(tile, pad_if_needed=True, padding_mode="edge")]
+        flips = [v2.RandomHorizontalFlip()] if bank.recipe.data.horizontal_flip else []
+        self.transforms: Callable[[Any, Any], Any] = v2.Compose(
+            [*cut, v2.Resize((size, size), antialias=True), *flips, *_AUGMENT]
+        )
 
     def __len__(self) -> int:
         return len(self.view)
@@ -69,99 +83,115 @@ class _Squares(Dataset[tuple[Tensor, Tensor]]):
 
 
 _AUGMENT = [
-    v2.RandomHorizontalFlip(),
     v2.RandomAffine(15, translate=(0.1, 0.1), scale=(0.8, 1.25)),
     v2.RandomApply([v2.ColorJitter(0.3, 0.3, 0.3)], 0.8),
 ]
 
 
 def train(
-    data: str | Path,
+    data: str | Path | MaskFiles,
     bank: GeneratorBank,
+    settings: Train,
     *,
-    architecture: str = "Unet",
-    encoder: str = "resnet18",
-    ratio: Ratio = 0.5,
-    epochs: int = 20,
-    batch: int = 8,
-    lr: float = 1e-3,
-    image_size: int = 128,
-    val: str | Path | None = None,
+    val: str | Path | MaskFiles | None = None,
     device: str | torch.device = "auto",
     seed: int = 0,
+    out: str | Path | None = None,
     pool_dir: str | Path | None = None,
     report: Callable[[str], None] | None = None,
 ) -> SegmenterResult:
-    """Train a segmenter from scratch on real pairs with flips, affine and colour changes, and the bank's mixed in.
+    """Train a segmenter on real pairs with affine and colour changes, and flips where the bank's recipe allows them.
 
-    AdamW and a cosine over the epochs; cross-entropy and soft Dice. The last epoch's weights are kept.
+    The bank's pairs are mixed in, as many as the settings say, through the same changes. AdamW and a cosine over the
+    epochs; cross-entropy and soft Dice. The last epoch's weights are kept. Where the bank was fitted on tiles, the
+    segmenter learns and is measured on squares of that size too.
 
     Args:
-        data: a folder of images and masks or a COCO file, as `fit` reads it.
+        data: a folder of images and masks or a COCO file, as `fit` reads it, or what `list_masks` makes of one.
         bank: fitted on the same pairs; its recipe says what the numbers in masks mean.
-        architecture: of segmentation-models-pytorch, as Unet, FPN or DeepLabV3Plus.
-        encoder: of that library; without pretrained weights.
-        ratio: as in `GanAugmented`.
-        epochs: passes over real and synthetic pairs.
-        batch: pairs a step.
-        lr: the first learning rate.
-        image_size: side that every pair is brought to.
+        settings: the recipe's `train:` section: `model` is an architecture, as Unet, FPN or DeepLabV3Plus.
         val: pairs to measure Dice on, as `data`.
         device: "auto", "cpu", "cuda" or "cuda:i".
         seed: of weights, order and samples.
+        out: a safetensors file to write the weights to.
         pool_dir: as in `GanAugmented`.
         report: is given a line for each epoch.
 
     Raises:
         MissingExtraError: segmentation-models-pytorch is not installed.
-        RecipeError: it has no such architecture or encoder.
+        RecipeError: it has no such architecture, encoder or weights, or they cannot be had.
         DataError: `val` has other classes.
         LeakError: the bank was fitted on an image of `val`.
-        GanaugError: data or device cannot be used.
+        GanaugError: data, device or output cannot be used.
     """
     bank.check_task("segment", "training a segmenter", "give one that was fitted on images with masks")
     where, say = resolve_device(device), report or (lambda _: None)
-    recipe, classes = bank.recipe, bank.class_names
-    table, held = None if recipe.data.table is None else made_table(recipe.data.table), None
-    if val is not None:
-        held = read_masked(
-            val, resolution=image_size, fit="stretch", table=table, ignore=recipe.data.ignore,
-            colour="grey" if bank.channels == 1 else "rgb", least=1,
-        )  # fmt: skip
-        if held.class_names != classes:
-            raise DataError(f"{val} has the classes {', '.join(held.class_names)}, the bank {', '.join(classes)}")
-        if shared := len(set(held.fingerprints) & set(bank.manifest.train_fingerprints)):
-            raise LeakError(f"the bank was fitted on {shared} images of {val}; give images that it was not fitted on")
+    table = None if bank.recipe.data.table is None else made_table(bank.recipe.data.table)
+    held = None if val is None else _held(list_masks(val, table), bank, settings.image_size)
+    classes = bank.class_names
     with seeded(seed, where):
-        model = _build(architecture, encoder, bank.channels, len(classes)).to(where)
-        squares = _Squares(MaskView(list_masks(data, table)), image_size, bank.channels)
-        mixed = GanAugmented(squares, bank, ratio=ratio, epochs=epochs, seed=seed, pool_dir=pool_dir, check=False)
-        order = torch.Generator().manual_seed(seed)
-        loader = DataLoader(mixed, batch, shuffle=True, drop_last=len(mixed) > batch, generator=order)
-        losses = _epochs(model, mixed, loader, _places(bank), epochs, lr, say)
+        model = build_segmenter(settings, bank.channels, len(classes)).to(where)
+        squares = _Squares(MaskView(list_masks(data, table)), settings.image_size, bank)
+        mixed = GanAugmented(
+            squares, bank, ratio=settings.ratio, epochs=settings.epochs, seed=seed, pool_dir=pool_dir, check=False
+        )
+        loader = DataLoader(
+            mixed, settings.batch, shuffle=True, drop_last=len(mixed) > settings.batch, num_workers=settings.workers,
+            generator=torch.Generator().manual_seed(seed),
+        )  # fmt: skip
+        losses = _epochs(model, mixed, loader, _places(bank), settings, say)
     model.cpu().eval()
     dice = None if held is None else _dice(model, held.images, held.maps, classes)
-    return SegmenterResult(model, classes, dice, tuple(losses))
+    result = SegmenterResult(model, classes, dice, tuple(losses))
+    if out is not None:
+        result.save(out)
+    return result
 
 
-def _build(architecture: str, encoder: str, channels: int, classes: int) -> nn.Module:
+def _held(files: MaskFiles, bank: GeneratorBank, size: int) -> MaskedImages:
+    """Pairs to measure Dice on, with the bank's classes: a set in which one is never seen may hold fewer numbers."""
+    classes, recipe = ClassTable(bank.class_names, bank.label_numbers), bank.recipe
+    held = read_masked(
+        files if files.table is not None else replace(files, table=classes), resolution=size, fit="stretch",
+        tile=recipe.data.tile, ignore=recipe.data.ignore, colour="grey" if bank.channels == 1 else "rgb", least=1,
+    )  # fmt: skip
+    if held.class_names != classes.names:
+        raise DataError(
+            f"{files.root} has the classes {', '.join(held.class_names)}, the bank {', '.join(classes.names)}"
+        )
+    if shared := len(set(held.fingerprints) & set(bank.manifest.train_fingerprints)):
+        raise LeakError(
+            f"the bank was fitted on {shared} images of {files.root}; give images that it was not fitted on"
+        )
+    return held
+
+
+def build_segmenter(settings: Train, channels: int, classes: int) -> nn.Module:
+    """The network that a recipe's `train:` section names.
+
+    Raises:
+        MissingExtraError: segmentation-models-pytorch is not installed.
+        RecipeError: it has no such architecture, encoder or weights, or they cannot be had.
+    """
     try:
         import segmentation_models_pytorch as smp
     except ImportError as error:
         raise MissingExtraError("segmentation-models-pytorch", "segmentation") from error
+    name, encoder = settings.model, settings.encoder
     known = [found.__name__ for found in smp.MODEL_ARCHITECTURES_MAPPING.values()]
-    if architecture not in known:
-        raise RecipeError(f"there is no architecture {architecture!r}{did_you_mean(architecture, known)}")
+    if name not in known:
+        raise RecipeError(f"there is no architecture {name!r}{did_you_mean(name, known)}")
     encoders = smp.encoders.get_encoder_names()
     if encoder not in encoders and not encoder.startswith("tu-"):
         raise RecipeError(f"there is no encoder {encoder!r}{did_you_mean(encoder, encoders)}")
     try:
         model: nn.Module = smp.create_model(
-            architecture, encoder_name=encoder, encoder_weights=None, in_channels=channels, classes=classes
+            name, encoder_name=encoder, encoder_weights=settings.weights, in_channels=channels, classes=classes
         )
-    except (KeyError, RuntimeError, ValueError) as error:
+    except Exception as error:  # the library's own, and those of downloads, are of many kinds
         said = " ".join(str(error).split())
-        raise RecipeError(f"{architecture} with {encoder} cannot be made ({said}); choose others") from error
+        weights = f" and the weights {settings.weights}" if settings.weights else ""
+        raise RecipeError(f"{name} with {encoder}{weights} cannot be made ({said}); choose others") from error
     return model
 
 
@@ -177,16 +207,15 @@ def _epochs(
     mixed: GanAugmented,
     loader: DataLoader[Any],
     places: Tensor,
-    epochs: int,
-    lr: float,
+    settings: Train,
     say: Callable[[str], None],
 ) -> list[float]:
     """Train; returns the mean loss of each epoch."""
     device = next(model.parameters()).device
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(loader))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * len(loader))
     losses = []
-    for epoch in range(epochs):
+    for epoch in range(settings.epochs):
         model.train()
         mixed.set_epoch(epoch)
         total = 0.0
@@ -200,7 +229,7 @@ def _epochs(
             schedule.step()
             total += float(loss.detach())
         losses.append(total / len(loader))
-        say(f"epoch {epoch + 1} of {epochs}: loss {losses[-1]:.3f}")
+        say(f"epoch {epoch + 1} of {settings.epochs}: loss {losses[-1]:.3f}")
     return losses
 
 

@@ -11,7 +11,8 @@ annotations.json                                COCO polygons and run lengths, i
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,12 @@ class MaskFiles:
             return image, _drawn(self.coco[index], (image.height, image.width), self.images[index])
         return image, read_mask(self.masks[index], self.table)
 
+    def subset(self, indices: Sequence[int]) -> MaskFiles:
+        """Some of them, in that order."""
+        coco = None if self.coco is None else {place: self.coco[index] for place, index in enumerate(indices)}
+        images, masks = [self.images[index] for index in indices], [self.masks[index] for index in indices]
+        return replace(self, images=images, masks=masks, coco=coco)
+
 
 def holds_masks(path: Path) -> bool:
     """Whether a folder has images and masks in folders of those names, and is thus none of class folders."""
@@ -90,12 +97,16 @@ def read_mask(path: Path, table: ClassTable | None) -> Map:
         raise DataError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from error
 
 
-def list_masks(path: str | Path, table: ClassTable | None = None) -> MaskFiles:
+def list_masks(path: str | Path | MaskFiles, table: ClassTable | None = None) -> MaskFiles:
     """The images of a folder or a COCO file that have masks; `table` outdoes one found in the folder.
+
+    What has been listed before is given back as it is.
 
     Raises:
         DataError: nothing is there, it is not laid out as wanted, or an image lacks its mask, or a mask its image.
     """
+    if isinstance(path, MaskFiles):
+        return path
     path = Path(path)
     try:
         return _listed(path.expanduser(), table)
