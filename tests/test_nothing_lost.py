@@ -73,7 +73,7 @@ def ended(process):
 
 
 def wait_for(path, process):
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240  # a group of processes takes its time to meet
     while not path.exists():
         assert process.is_alive(), "it ended before"
         assert time.monotonic() < until
@@ -107,6 +107,20 @@ def test_a_fit_killed_at_any_moment_ends_as_if_it_had_not_been(fits, part, setti
     assert ended(process) == 0
     assert same(fits.bank(whole), fits.bank(killed))
     assert not list(fits.checkpoint(killed).parent.glob("*.part"))
+
+
+@pytest.mark.slow
+def test_a_group_of_processes_killed_at_any_moment_ends_as_if_it_had_not_been(fits):
+    assert ended(fits.start("group", "--devices", "2", "--device", "cpu")) == 0
+    process = fits.start("killed-group", "--devices", "2", "--device", "cpu")
+    wait_for(fits.checkpoint("killed-group"), process)
+    process.join(random.Random(1).uniform(0, 0.6))
+    process.kill()
+    assert ended(process) in (0, -signal.SIGKILL), fits.told("killed-group")
+    _, notes = read_checkpoint(fits.checkpoint("killed-group"))
+    assert STEPS // 4 <= notes["steps"] < STEPS
+    assert ended(fits.start("killed-group", "--resume", "--devices", "2", "--device", "cpu")) == 0
+    assert same(fits.bank("group"), fits.bank("killed-group"))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
