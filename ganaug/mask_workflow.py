@@ -10,7 +10,6 @@ import torch
 
 from ganaug.bank import GeneratorBank
 from ganaug.data.mask_files import MaskFiles
-from ganaug.errors import RecipeError
 from ganaug.mask_exporting import export_masks
 from ganaug.recipe import Recipe
 
@@ -26,11 +25,8 @@ def check_later_steps(recipe: Recipe, classes: int) -> None:
     """Find out before the long fit whether what comes after it can be done.
 
     Raises:
-        RecipeError: pairs are to be exported screened.
         GanaugError: as of `build_segmenter`.
     """
-    if recipe.export is not None and recipe.screening is not None:
-        raise RecipeError("pairs of image and mask are exported as they are; leave screening or export out")
     if recipe.train is not None:
         from ganaug.adapters.segmentation_models_pytorch import build_segmenter
 
@@ -46,14 +42,11 @@ def export_pairs(bank: GeneratorBank, pairs: MaskFiles, folder: Path, recipe: Re
     assert recipe.export is not None, "asked for by the recipe"
     assert recipe.export.format != "imagefolder", "refused by the recipe"
     goal = folder / recipe.export.out
-    say(
-        str(
-            export_masks(
-                bank, pairs, goal, format=recipe.export.format, ratio=recipe.export.ratio, seed=recipe.seed,
-                exist_ok=exist_ok,
-            )
-        )
+    written = export_masks(
+        bank, pairs, goal, format=recipe.export.format, ratio=recipe.export.ratio, screening=recipe.screening or False,
+        seed=recipe.seed, exist_ok=exist_ok,
     )  # fmt: skip
+    say(str(written))
     return goal
 
 
