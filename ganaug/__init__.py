@@ -55,7 +55,8 @@ The house, from the floor up; each part imports only from parts above it in this
                    mask_workflow.py, how it ends for images with masks; box_workflow.py, that of images with boxes,
                    and box_pictures.py, their preview
     demonstration.py  all of it on real digits
-    commands/      a command parses, calls one function, prints; cli.py, how they are called and how they fail
+    commands/      a command parses, calls one function, prints; cli.py, how they are called and how they fail;
+                   __main__.py, the same as `python -m ganaug`
 
 Words: *real* and *synthetic* samples; a *condition* is what a generator is told (a class, a real image or a
 label map); a *scene* is a real image with objects pasted in; a *bank* holds the fitted generators; a *pool* is raw

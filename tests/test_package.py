@@ -33,6 +33,11 @@ def test_using_every_public_name_loads_no_extra():
     assert not loaded & EXTRAS
 
 
+def test_python_runs_it_as_a_module_too():
+    ended = subprocess.run([sys.executable, "-m", "ganaug", "--version"], capture_output=True, text=True, check=True)
+    assert ended.stdout == f"ganaug {ganaug.__version__}\n"
+
+
 @pytest.mark.parametrize("name", ganaug.__all__)
 def test_every_public_name_is_there(name):
     found = getattr(ganaug, name)
