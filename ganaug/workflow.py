@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ganaug import mask_workflow
 from ganaug.adapters import torchvision as torchvision_adapter
+from ganaug.adapters.torchvision_models import build_model
 from ganaug.bank import GeneratorBank
 from ganaug.box_pictures import preview_boxes
 from ganaug.box_workflow import run_boxes
@@ -286,7 +287,7 @@ def _check_later_steps(recipe: Recipe, folder: Path, classes: int, exist_ok: boo
     if recipe.task == "segment":
         mask_workflow.check_later_steps(recipe, classes)
     elif recipe.train is not None:
-        torchvision_adapter.build_model(recipe.train.model, recipe.train.weights, classes)
+        build_model(recipe.train.model, recipe.train.weights, classes)
 
 
 def bank_path(data: Path, classes: Sequence[str] | None, target: str | Path | None = None) -> Path:

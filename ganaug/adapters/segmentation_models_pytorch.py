@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from ganaug.adapters.torchvision import save_weights
+from ganaug.adapters.torchvision_models import save_weights
 from ganaug.bank import GeneratorBank
 from ganaug.data import to_channels, to_uint8
 from ganaug.data.class_tables import ClassTable, made_table

@@ -17,7 +17,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from ganaug.adapters.detectors import DetectorResult, refuse_leaks, resolve_pasting, with_pasting
-from ganaug.adapters.torchvision import save_weights
+from ganaug.adapters.torchvision_models import save_weights
 from ganaug.bank import GeneratorBank
 from ganaug.data.box_files import BoxFiles, list_boxes
 from ganaug.data.copy_paste import CopyPaste

@@ -165,9 +165,9 @@ def _features(
         plain = timm_adapter.feature_network(features.removeprefix("timm/"), device=device)
         described = f"features of timm's pretrained {features.removeprefix('timm/')}"
     else:
-        from ganaug.adapters import torchvision as torchvision_adapter
+        from ganaug.adapters import torchvision_models
 
-        plain = torchvision_adapter.feature_network(features, weights, device=device)
+        plain = torchvision_models.feature_network(features, weights, device=device)
         described = f"features of torchvision's pretrained {features}"
     seen = plain(train.images)
     if seen.ndim != 2 or len(seen) != len(train) or not bool(seen.isfinite().all()):

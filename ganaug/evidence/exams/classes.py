@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ganaug.adapters.torchvision import Learner
+from ganaug.adapters.torchvision_models import Learner
 from ganaug.bank import GeneratorBank
 from ganaug.classifier import check_augment, predict, train_classifier
 from ganaug.data import LabelledImages, choose_classes
