@@ -2,6 +2,8 @@
 
     python benchmarks/enlarging.py --data DIR --per-class 50 --kimg 20 --enlarger-kimg 16 --out NAME.json
 
+With `--large 128` all of it is of samples of 64 px and recipes `classify-64` and `enlarge-128`.
+
 Draws `--per-class` images of each class, of 64 px or more, from `DIR/train` (or DIR); with `--boxes` DIR is a set with
 boxes, whose objects are cut out as squares. `classify-32` is fitted on them at 32 px and `enlarge-64` at 64 px. The
 reference classifier is then trained at 64 px on as many samples of each class, enlarged by Pillow's bicubic filter; on
@@ -39,21 +41,20 @@ from ganaug.gan.shrinking import detail, plainly_enlarged
 from ganaug.measures import sharpness
 from ganaug.pictures import draw_grid, save_picture
 
-SMALL, LARGE = 32, 64
 MARGIN = 1.1  # side of a square that an object is cut out as, by the longer side of its box
 
 
 class Crops(torch.utils.data.Dataset):
-    """Objects of a set with boxes, as square images with their classes; those below 64 px are left out."""
+    """Objects of a set with boxes, as square images with their classes; those below `least` px are left out."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, least: int) -> None:
         files = list_boxes(folder, on_bad="skip")
         self.classes = list(files.classes)
         self.items = []
         for index, objects in enumerate(files.objects):
             for box, label in zip(objects.boxes, objects.labels, strict=True):
                 side = MARGIN * max(box[2] - box[0], box[3] - box[1])
-                if side >= LARGE:
+                if side >= least:
                     self.items.append((index, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, side, int(label)))
         self.files = files
         self.targets = [item[-1] for item in self.items]
@@ -71,10 +72,10 @@ class Crops(torch.utils.data.Dataset):
 
 
 def drawn(given: argparse.Namespace, bank: GeneratorBank | None) -> list[LabelledImages]:
-    """Drawn and other images at 32 px, and the same at 64 px."""
+    """Drawn and other images at half the size, and the same as large as they are enlarged to."""
     folder = given.data / "train" if (given.data / "train").is_dir() and not given.boxes else given.data
-    source = Crops(folder) if given.boxes else folder
-    both = [read_images(source, resolution=side, on_bad="skip") for side in (SMALL, LARGE)]
+    source = Crops(folder, given.large) if given.boxes else folder
+    both = [read_images(source, resolution=side, on_bad="skip") for side in (given.large // 2, given.large)]
     if bank is None:
         return [part for data in both for part in few_of_each(data, given.per_class, given.held, given.draw)]
     known = set(bank.manifest.train_fingerprints)
@@ -106,15 +107,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--boxes", action="store_true", help="cut out the objects of a set with boxes")
+    parser.add_argument("--large", type=int, choices=[64, 128], default=64, help="px that are enlarged to")
     parser.add_argument("--per-class", type=int, default=50)
     parser.add_argument("--held", type=int, default=100)
     parser.add_argument("--draw", type=int, default=0)
-    parser.add_argument("--bank", type=Path, help="a bank of 32 px, fitted on class folders of some of these images")
-    parser.add_argument("--shrunk", action="store_true", help="the drawn images at 32 px in the place of samples")
-    parser.add_argument("--enlarger", type=Path, help="a bank of recipe enlarge-64, fitted on the same images")
+    parser.add_argument("--bank", type=Path, help="a bank of half that size, fitted on some of these images")
+    parser.add_argument("--shrunk", action="store_true", help="the drawn images, shrunk, in the place of samples")
+    parser.add_argument("--enlarger", type=Path, help="a bank that enlarges, fitted on the same images")
     parser.add_argument("--kimg", type=float, default=20, help="of the bank")
     parser.add_argument("--enlarger-kimg", type=float, default=16)
-    parser.add_argument("--keep", type=Path, help="where the banks are written, as KEEP-32.ganaug and KEEP-64.ganaug")
+    parser.add_argument("--keep", type=Path, help="where the banks are written, as KEEP-SIDE.ganaug")
     parser.add_argument("--samples", type=int, default=100, help="of each class")
     parser.add_argument("--steps", type=int, default=150, help="of each classifier")
     parser.add_argument("--batch", type=int, default=32)
@@ -130,20 +132,22 @@ def main() -> None:
     minutes = {}
     if bank is None and not given.shrunk:
         began = time.process_time()
-        bank = fit(small, recipe=load_recipe("classify-32").replace({"kimg": given.kimg}), progress=False)
+        bank = fit(
+            small, recipe=load_recipe(f"classify-{given.large // 2}").replace({"kimg": given.kimg}), progress=False
+        )
         minutes["bank"] = round((time.process_time() - began) / 60, 1)
     if given.enlarger:
         enlarger = ganaug.load(given.enlarger)
         assert set(enlarger.manifest.train_fingerprints) <= set(real.fingerprints), "fitted on the drawn images"
     else:
         began = time.process_time()
-        recipe = load_recipe("enlarge-64").replace({"kimg": given.enlarger_kimg})
+        recipe = load_recipe(f"enlarge-{given.large}").replace({"kimg": given.enlarger_kimg})
         enlarger = fit(real, recipe=recipe, progress=False)
         minutes["enlarger"] = round((time.process_time() - began) / 60, 1)
     if given.keep and bank is not None:
-        bank.save(Path(f"{given.keep}-32.ganaug"))
+        bank.save(Path(f"{given.keep}-{given.large // 2}.ganaug"))
     if given.keep:
-        enlarger.save(Path(f"{given.keep}-64.ganaug"))
+        enlarger.save(Path(f"{given.keep}-{given.large}.ganaug"))
     names, classes = real.class_names, len(real.class_names)
     if bank is None:
         order = small.labels.argsort(stable=True)
@@ -163,9 +167,9 @@ def main() -> None:
             ("small", {name: samples[place[name] : place[name] + 4] for name in rows}),
             ("plainly", {name: arms["plain"][0][place[name] : place[name] + 4] for name in rows}),
             ("by the enlarger", {name: arms["enlarged"][0][place[name] : place[name] + 4] for name in rows}),
-            ("real, 64 px", {name: real.images[real.labels == names.index(name)][:4] for name in rows}),
+            (f"real, {given.large} px", {name: real.images[real.labels == names.index(name)][:4] for name in rows}),
         ]
-        save_picture(draw_grid(panels, columns=4, least=2 * LARGE), given.picture)
+        save_picture(draw_grid(panels, columns=4, least=128), given.picture)
     result = {
         "command": "python benchmarks/enlarging.py "
         + " ".join(a if "/" not in a else Path(a).name for a in sys.argv[1:]),

@@ -1,13 +1,18 @@
 """Can filled regions be told from real ones, and is hiding regions under them an augmentation?
 
     python benchmarks/filling.py judge --data DIR --kimg 12 --out results/filling/NAME.json --picture NAME.png
+    python benchmarks/filling.py erased --data DIR --bank BANK --out results/filling/NAME-erased.json --erased NAME.png
     python benchmarks/filling.py augment --data DIR --per-class 50 --out results/filling/NAME-augment.json
 
 `judge`: of the training images three quarters are fitted on. Squares of the others get holes as in training, which lie
 on no object where objects are known; half of these images are judged by a patch discriminator that was trained afresh
 on the other half, and says of each square whether its hole is real or filled: with one grey, smoothly, or by the bank.
 50 % is chance. What is stated beforehand: of the bank's 60 % or less are told right. The picture shows squares of
-images that were not fitted on; of a set with objects, `--erased` shows whole images with all of them erased.
+images that were not fitted on.
+
+`erased`: whole images that were not fitted on, with all their objects erased by the bank that `judge` kept: each hole
+at once, and one object after another. Such a discriminator tells squares of what was filled in from squares of real
+ground that show no object: `--erased` shows the images, erased in both ways.
 
 `augment`: the reference classifier at equal steps on so many images a class, each shown in `--shows` ways: as it is, or
 half of the times with a region hidden: black (v2.RandomErasing, as it is by default), smoothly filled, or filled by a
@@ -37,13 +42,13 @@ from ganaug.classifier import accuracy, train_classifier
 from ganaug.compositing.filling import fill_in
 from ganaug.data import read_images
 from ganaug.data.fillable import FillableImages, whole_squares
-from ganaug.data.marked import marked_images
-from ganaug.erasing import hole_of
+from ganaug.data.marked import MarkedImages, marked_images
 from ganaug.filled import RandomFilling
 from ganaug.fitting import fit
 from ganaug.gan import losses
 from ganaug.gan.hole_batches import HoleBatches
 from ganaug.gan.picture_networks import PatchDiscriminator
+from ganaug.grounds import parts_of
 from ganaug.pictures import draw_grid, save_picture
 from ganaug.recipe import Recipe
 from ganaug.tasks import get_task
@@ -124,8 +129,6 @@ def judge(given: argparse.Namespace, recipe: Recipe) -> dict:
     print(found, flush=True)
     if given.picture:
         save_picture(shown(squares[1], made[1]), given.picture)
-    if given.erased:
-        save_picture(erased(bank, given.data, recipe), given.erased)
     return {
         "set": given.data.name, "images": [len(part.fingerprints) for part in parts], "squares": len(squares[1][0]),
         "fit_cpu_seconds": round(seconds, 1), "kimg": recipe.kimg, "scores": bank.manifest.scores,
@@ -139,15 +142,73 @@ def shown(squares: tuple[Tensor, Tensor], made: dict[str, Tensor], columns: int 
     return draw_grid([("squares of images that were not fitted on", panel)], columns=columns, least=64)
 
 
-def erased(bank: GeneratorBank, data: Path, recipe: Recipe, count: int = 3) -> Image.Image:
-    """Whole images above, and below them all their objects erased."""
-    marked = marked_images(data, on_bad="skip")
+def erased(given: argparse.Namespace, recipe: Recipe) -> dict:
+    bank, marked = GeneratorBank.load(given.bank), marked_images(given.data, on_bad="skip")
+    order = torch.randperm(len(marked), generator=torch.Generator().manual_seed(given.seed)).tolist()
+    count = 2 * (len(order) // 8)
+    halves = [order[-count : -count // 2], order[-count // 2 :]]
+    found = [squares_of_ground(bank, marked, half, given.seed) for half in halves]
+    told = {}
+    for name in found[0]:
+        if name != "real":
+            fewest = [min(len(part["real"]), len(part[name])) for part in found]
+            real, made = (
+                tuple(
+                    part[key][torch.arange(few) * len(part[key]) // few]
+                    for part, few in zip(found, fewest, strict=True)
+                )
+                for key in ("real", name)
+            )
+            holes = tuple(torch.ones(few, *real[0].shape[-2:], dtype=torch.bool) for few in fewest)
+            told[name] = [round(100 * told_right(real, made, holes, given.steps, seed), 1) for seed in given.seeds]
+            print(name, fewest, told[name], flush=True)
+    if given.erased:
+        save_picture(whole_images(bank, marked, halves[1][:3]), given.erased)
+    return {"set": given.data.name, "images": [len(half) for half in halves], "squares": fewest, "told_right": told}
+
+
+def ways_of_erasing(bank: GeneratorBank, image: Tensor, parts: Tensor) -> dict[str, Tensor]:
+    hole = parts.any(0)
+    smooth = fill_in(image[None].float(), (~hole)[None, None].float())[0].round().clamp(0, 255).to(torch.uint8)
+    return {
+        "smooth": smooth,
+        "at once": bank.fill(image[None], hole[None])[0],
+        "in turn": bank.fill_in_turn(image, parts),
+    }
+
+
+def squares_of_ground(
+    bank: GeneratorBank, marked: MarkedImages, images: list[int], seed: int, each: int = 12
+) -> dict[str, Tensor]:
+    """Squares (N, C, R, R) uint8 of real ground without an object, and of what was filled in, in three ways."""
+    side, margin, random = bank.resolution, bank.recipe.filling.margin, torch.Generator().manual_seed(seed)
+    found: dict[str, list[Tensor]] = {}
+    for number in images:
+        one = marked.read(number)
+        image, parts = torch.from_numpy(one.pixels.transpose(2, 0, 1).copy()), torch.from_numpy(parts_of(one, margin))
+        if not parts.any():
+            continue
+        hole, made = parts.any(0), ways_of_erasing(bank, image, parts)
+        here = dict.fromkeys((True, False), 0)
+        for _ in range(400):
+            top, left = (int(torch.randint(length - side + 1, (), generator=random)) for length in hole.shape)
+            part = slice(top, top + side), slice(left, left + side)
+            share = float(hole[part].float().mean())
+            if (share == 0 or share > 0.9) and here[share > 0.9] < each:
+                here[share > 0.9] += 1
+                for name, shown in (made if share else {"real": image}).items():
+                    found.setdefault(name, []).append(shown[:, part[0], part[1]])
+    return {name: torch.stack(squares) for name, squares in found.items()}
+
+
+def whole_images(bank: GeneratorBank, marked: MarkedImages, images: list[int]) -> Image.Image:
+    """As they are, erased at once, and one object after another."""
     pictures = []
-    for number in range(count):
-        one = marked.read(number * len(marked) // count)
+    for number in images:
+        one = marked.read(number)
         image = torch.from_numpy(one.pixels.transpose(2, 0, 1).copy())
-        hole = torch.from_numpy(hole_of(one, recipe.filling.margin))
-        pictures.append(torch.cat([image, bank.fill(image[None], hole[None])[0]], 1))
+        made = ways_of_erasing(bank, image, torch.from_numpy(parts_of(one, bank.recipe.filling.margin)))
+        pictures.append(torch.cat([image, made["at once"], made["in turn"]], 1))
     high = min(picture.shape[1] for picture in pictures)
     wide = torch.cat([picture[:, :high] for picture in pictures], 2)
     return Image.fromarray(wide.permute(1, 2, 0).numpy()).reduce(2)
@@ -206,7 +267,7 @@ def main() -> None:
         return [int(part) for part in text.split(",")]
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["judge", "augment"])
+    parser.add_argument("what", choices=["judge", "erased", "augment"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--kimg", type=float, default=12)
     parser.add_argument("--set", type=lambda text: text.split(","), default=[], help="settings, as resolution=32,...")
@@ -231,7 +292,7 @@ def main() -> None:
         "command": "python benchmarks/filling.py "
         + " ".join(part if "/" not in part else Path(part).name for part in sys.argv[1:]),
         "versions": {"ganaug": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        **{"judge": judge, "augment": augment}[given.what](given, recipe),
+        **{"judge": judge, "erased": erased, "augment": augment}[given.what](given, recipe),
     }
     if given.out:
         given.out.parent.mkdir(parents=True, exist_ok=True)

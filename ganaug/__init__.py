@@ -39,7 +39,7 @@ The house, from the floor up; each part imports only from parts above it in this
     launching.py   how a fit comes to run as several processes, on one machine or many; starting.py, those started here
     filled.py      a transform that hides regions under what a bank fills them with
     pool.py        bank -> samples on disk, memory-mapped; pool_making.py, by several processes
-    translated.py  a dataset's images in another domain, on disk
+    image_pool.py  a dataset's images made anew, on disk: translated.py, in another domain; grounds.py, without objects
     screening/     which samples are fit to train on: an out-of-fold judge, far ones, copies, redundant ones;
                    pairs.py and map_judge.py, which images show their maps
     dataset.py     GanAugmented; choosing.py, what ratio="auto" and screening mean; ratios.py, how many samples of

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ganaug.bank_pictures import check_pictures
-from ganaug.compositing.hole_windows import Window, fill_holes
+from ganaug.compositing.hole_windows import Adds, Window, fill_holes, fill_in_turn
 from ganaug.errors import BankError
 from ganaug.gan.filling import FillingGenerator
 
@@ -35,6 +35,8 @@ class _Bank(Protocol):
     def check_task(self, task: str, what: str, instead: str) -> None: ...
 
     def _run(self, make: Callable[[], Tensor]) -> Tensor: ...
+
+    def _adds(self, seed: int) -> Adds: ...
 
 
 class HoleFilling:
@@ -63,20 +65,51 @@ class HoleFilling:
         self.check_task("fill", "fill", "fit one for it with a recipe such as fill-64")
         check_pictures(images, self.channels)
         _check_holes(images, holes)
+        pairs = zip(images.cpu(), holes.cpu().numpy(), strict=True)
+        adds = self._adds(seed)
+        return torch.stack([fill_holes(image, hole, self.resolution, adds) for image, hole in pairs])
+
+    def fill_in_turn(self: _Bank, image: Tensor, parts: Tensor, *, seed: int = 0) -> Tensor:
+        """An image with its holes filled in one after another, as when its objects are erased.
+
+        Holes that touch are then no large one, of which little more than fog would be seen: each is filled at its own
+        scale, from what is known and what has been filled before, that of whose surroundings most is known first.
+
+        Args:
+            image: (channels, H, W) uint8 of any size.
+            parts: (N, H, W) bool, True where something is to be filled in; parts may overlap.
+            seed: of the noise.
+
+        Returns:
+            (channels, H, W) uint8 on the CPU; outside the parts every byte is as it was.
+
+        Raises:
+            BankError: as `fill` has it.
+        """
+        self.check_task("fill", "fill_in_turn", "fit one for it with a recipe such as fill-64")
+        check_pictures(image[None], self.channels)
+        if parts.ndim != 3:
+            raise BankError(
+                f"parts have shape {tuple(parts.shape)}; wanted (number, {image.shape[1]}, {image.shape[2]})"
+            )
+        _check_holes(image[None], parts.any(0)[None])
+        return fill_in_turn(image.cpu(), list(parts.cpu().numpy()), self.resolution, self._adds(seed))
+
+    def _adds(self: _Bank, seed: int) -> Adds:
+        """What the generator adds to a smooth guess, under the noise of a seed."""
         if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
             raise BankError(f"seed is {seed!r}; give a whole number")
         generator = self.generators[0]
         assert isinstance(generator, FillingGenerator), "what the task builds"
 
         def adds(guess: Tensor, missing: Tensor, window: Window) -> Tensor:
-            noise = _window_noise(seed, window, self.resolution)
+            noise = _window_noise(int(seed), window, self.resolution)
             shown, where, what = (
                 part.to(self.device) for part in (guess.div(127.5).sub(1).clamp(-1, 1), missing, noise)
             )
             return self._run(lambda: generator.add_to(shown, where, what)).float() - guess
 
-        pairs = zip(images.cpu(), holes.cpu().numpy(), strict=True)
-        return torch.stack([fill_holes(image, hole, self.resolution, adds) for image, hole in pairs])
+        return adds
 
 
 def _check_holes(images: Tensor, holes: Tensor) -> None:

@@ -33,6 +33,7 @@ from ganaug.data.items import join_item, split_item
 from ganaug.data.joint_view import JointView
 from ganaug.enlarging import enlarged_to
 from ganaug.errors import RecipeError
+from ganaug.grounds import lay_grounds
 from ganaug.matching import (
     MatchedClass,
     larger_images,
@@ -98,6 +99,8 @@ class GanAugmented(Dataset[Any]):
         scenes: with a bank for detection, how its objects are pasted into real images; as its recipe says by default.
         enlarge: a bank that enlarges (recipe enlarge-64), or its file: samples of a bank of classes are enlarged by it
             before they are kept, where the dataset's images are larger than these, twice or thrice where need be.
+        fill: a bank that fills holes (recipe fill-64), or its file: with a bank for detection, `scenes.erased` of the
+            scenes are of images whose own objects it has erased. These are made once, up to 256.
         pool_dir: folder to keep raw samples in; the user's cache by default.
         pool_factor: epochs until a slot sees a sample again, at the cost of that many samples a slot on disk.
         check: look at up to 2000 images' fingerprints: is this the data that the bank was fitted on, and no other?
@@ -129,6 +132,7 @@ class GanAugmented(Dataset[Any]):
         transform: Callable[[Any], Any] | None = None,
         scenes: Scenes | None = None,
         enlarge: GeneratorBank | str | Path | None = None,
+        fill: GeneratorBank | str | Path | None = None,
         pool_dir: str | Path | None = None,
         pool_factor: int = 4,
         check: bool = True,
@@ -138,7 +142,7 @@ class GanAugmented(Dataset[Any]):
         self._factor = _whole(pool_factor, "pool_factor", 1, 1000)
         bank = bank if isinstance(bank, GeneratorBank) else GeneratorBank.load(bank)
         unsuited = soft_labels or screening or balance or scenes is not None or not isinstance(ratio, str)
-        chance = translation_chance(mode, probability, unsuited=bool(unsuited))
+        chance = translation_chance(mode, probability, unsuited=bool(unsuited) or fill is not None)
         if mode == "variation":
             bank = varying_own(bank, dataset, raw)
         refuse_unsuited(bank, soft_labels=soft_labels, screening=bool(screening))
@@ -175,6 +179,7 @@ class GanAugmented(Dataset[Any]):
         self._names = _names_by_number(self._view.class_names, self._matched)
         self._soft_classes = max(len(self._names), max(self._targets) + 1) if soft_labels else None
         self._begin()
+        lay_grounds(self._view, bank, fill, recipe.scenes, wanted=bool(self._slots.any()), directory=pool_dir)
         if self._slots.any():
             counts: dict[int, int] = {}
             for cls, slots in zip(self._matched, self._slots.tolist(), strict=True):

@@ -10,18 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from ganaug.bank import GeneratorBank
-from ganaug.compositing.holes import Holes, widened
-from ganaug.data.images import is_grey, to_channels
-from ganaug.data.marked import Marked, marked_images
+from ganaug.data.marked import marked_images
 from ganaug.errors import DataError
 from ganaug.exporting import built_beside, check_goal
+from ganaug.grounds import erased, parts_of
 from ganaug.pictures import as_picture, save_picture
 
-__all__ = ["ErasedSet", "erase", "hole_of"]
+__all__ = ["ErasedSet", "erase"]
 
 LIST = "erased.csv"
 
@@ -94,12 +90,13 @@ def erase(
                 if on_bad == "stop":
                     raise
                 continue
-            hole = hole_of(one, margin)
-            if not hole.any() or hole.all():
-                without, covered = without + (not hole.any()), covered + bool(hole.any())
+            parts = parts_of(one, margin)
+            hidden = int(parts.any(0).sum())
+            if hidden in (0, one.pixels[:, :, 0].size):
+                without, covered = without + (not hidden), covered + bool(hidden)
                 continue
             name = _free(paths[index].stem if paths else f"{index:06d}", taken)
-            save_picture(as_picture(_erased(bank, one, hole, seed)), building / name)
+            save_picture(as_picture(erased(bank, one, parts, seed)), building / name)
             rows.append((name, str(paths[index]) if paths else str(index), len(one.objects)))
             objects += len(one.objects)
         if not rows:
@@ -108,25 +105,6 @@ def erase(
         csv.writer(text).writerows([("path", "source", "objects"), *rows])
         (building / LIST).write_text(text.getvalue(), "utf-8", newline="")
     return ErasedSet(goal, len(rows), objects, without, covered)
-
-
-def hole_of(marked: Marked, margin: float) -> Holes:
-    """(H, W): where the objects of an image are, with a margin, but for those that stay."""
-    hole = np.zeros(marked.pixels.shape[:2], dtype=bool)
-    for region in marked.objects:
-        hole |= widened(region, margin)
-    for region in marked.others:
-        hole &= ~region
-    return hole
-
-
-def _erased(bank: GeneratorBank, marked: Marked, hole: Holes, seed: int) -> torch.Tensor:
-    """(C, H, W) uint8."""
-    pixels, channels = marked.pixels, bank.channels
-    if channels == 1 and not is_grey(pixels):
-        raise DataError("the images have colours and the bank fills grey ones; fit one with data.colour=rgb")
-    image = torch.from_numpy(np.ascontiguousarray(to_channels(pixels, channels).transpose(2, 0, 1)))
-    return bank.fill(image[None], torch.from_numpy(hole)[None], seed=seed)[0]
 
 
 def _free(stem: str, taken: set[str]) -> str:

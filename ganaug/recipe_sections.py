@@ -288,6 +288,12 @@ class Scenes(Section):
         0.3, description="of the objects, with how many a piece of mere ground is pasted elsewhere in the same way"
     )
 
+    erased: Share = Field(
+        0.5,
+        description="where a bank that fills holes is given, share of the scenes whose image first loses all objects "
+        "of its own; as many are then pasted as an image has, or more where objects says so",
+    )
+
     @model_validator(mode="after")
     def _ordered(self) -> Scenes:
         if self.gone > 1 - self.hidden:

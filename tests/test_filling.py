@@ -106,6 +106,21 @@ def test_what_cannot_be_filled_is_said(bank, change, said):
     assert "\n" not in str(caught.value)
 
 
+def test_objects_are_filled_one_after_another_each_at_its_own_scale(bank):
+    image = pictures(1, 64, 90)[0]
+    parts = torch.zeros(3, 64, 90, dtype=torch.bool)
+    for place, part in enumerate(parts):
+        part[20:36, 10 + 16 * place : 28 + 16 * place] = True
+    filled = bank.fill_in_turn(image, parts, seed=2)
+    hole = parts.any(0)
+    assert torch.equal(filled[:, ~hole], image[:, ~hole])
+    assert not torch.equal(filled, bank.fill(image[None], hole[None], seed=2)[0])
+    assert torch.equal(bank.fill_in_turn(image, parts[:1], seed=2), bank.fill(image[None], parts[:1], seed=2)[0])
+    for change, said in ((hole, r"wanted \(number, 64, 90\)"), (parts[:0], "nothing to fill in")):
+        with pytest.raises(BankError, match=said):
+            bank.fill_in_turn(image, change)
+
+
 def test_other_banks_fill_nothing_and_this_one_does_nothing_else(bank, tiny_bank, pets):
     with pytest.raises(BankError, match="fill wants a bank of task fill"):
         tiny_bank.fill(pictures(1, 32, 32), holes(1, 32, 32))

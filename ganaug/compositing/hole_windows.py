@@ -4,12 +4,15 @@ The scale rule: a hole is seen in a square whose side is `AROUND` times the hole
 of it or more are known; where that is larger than the generator's own square it is reduced to it. What the generator
 adds to a smooth guess is enlarged again and laid over the guess at the image's own scale: what is outside a hole is
 never touched, and a hole larger than half the generator's square is filled with less detail than the image has.
+
+Where objects touch, their holes are one, often most of an image, of which a square of this size shows nothing but fog.
+`fill_in_turn` fills such a hole one object at a time: each is seen at its own scale, beside what was filled before.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +24,11 @@ from torch.nn import functional
 
 from ganaug.compositing.filling import fill_in
 
-__all__ = ["AROUND", "Window", "fill_holes", "windows_of"]
+__all__ = ["AROUND", "Adds", "Window", "fill_holes", "fill_in_turn", "windows_of"]
 
 AROUND = 2.0
+
+Bools = npt.NDArray[np.bool_]
 
 Adds = Callable[[Tensor, Tensor, "Window"], Tensor]
 """Guess (1, C, R, R) float32 in [0, 255], hole (1, 1, R, R) and window to what is to be added, (1, C, R, R)."""
@@ -36,11 +41,11 @@ class Window:
     top: int
     left: int
     side: int
-    part: npt.NDArray[np.bool_]
+    part: Bools
     """(side, side): the pixels of the hole that are filled in from here."""
 
 
-def windows_of(hole: npt.NDArray[np.bool_], resolution: int) -> list[Window]:
+def windows_of(hole: Bools, resolution: int) -> list[Window]:
     """A window for each connected part of a hole (H, W), in the order of their first pixels."""
     numbers, _ = ndimage.label(hole, structure=np.ones((3, 3)))
     windows = []
@@ -55,32 +60,58 @@ def windows_of(hole: npt.NDArray[np.bool_], resolution: int) -> list[Window]:
     return windows
 
 
-def fill_holes(image: Tensor, hole: npt.NDArray[np.bool_], resolution: int, adds: Adds) -> Tensor:
+def fill_holes(image: Tensor, hole: Bools, resolution: int, adds: Adds) -> Tensor:
     """An image (C, H, W) uint8 on the CPU with its hole (H, W) filled in; all other pixels as they are.
 
     Each window is looked at on its own, so that what fills a hole does not depend on what else is filled.
     """
     filled = image.clone()
-    known = torch.from_numpy(~hole)
     for window in windows_of(hole, resolution):
-        rows, columns = (
-            _mirrored(window.top, window.side, hole.shape[0]),
-            _mirrored(window.left, window.side, hole.shape[1]),
-        )
-        seen = image[:, rows][:, :, columns][None].float()
-        sure = known[rows][:, columns][None, None].float()
-        guess = fill_in(seen, sure)
-        small, missing = guess, 1 - sure
-        if window.side != resolution:
-            small = functional.interpolate(guess, (resolution, resolution), mode="bilinear", antialias=True)
-            missing = (functional.adaptive_max_pool2d(missing, resolution) > 0).float()
-        added = adds(small, missing, window)
-        if window.side != resolution:
-            added = functional.interpolate(added, (window.side, window.side), mode="bicubic", align_corners=False)
-        whole = (guess + added).round().clamp(0, 255).to(torch.uint8)[0]
-        y, x = np.nonzero(window.part)
-        filled[:, y + window.top, x + window.left] = whole[:, y, x]
+        _fill(filled, image, ~hole, window, resolution, adds)
     return filled
+
+
+def fill_in_turn(image: Tensor, parts: Sequence[Bools], resolution: int, adds: Adds) -> Tensor:
+    """An image (C, H, W) uint8 on the CPU with holes (H, W) filled in one after another; other pixels as they are.
+
+    Next comes always the part of whose surroundings most is known or has been filled; of what two parts share, what
+    comes first fills it.
+    """
+    filled, known = image.clone(), ~np.any(parts, axis=0)
+    left = [(part, _surroundings(part)) for part in parts if part.any()]
+    while left:
+        shares = [known[around].mean() for _, around in left]
+        part, _ = left.pop(int(np.argmax(shares)))
+        for window in windows_of(part & ~known, resolution):
+            _fill(filled, filled, known, window, resolution, adds)
+        known |= part
+    return filled
+
+
+def _fill(filled: Tensor, image: Tensor, known: Bools, window: Window, resolution: int, adds: Adds) -> None:
+    """Fill a window's part of the hole in `filled`, from what is `known` of `image`."""
+    rows = _mirrored(window.top, window.side, known.shape[0])
+    columns = _mirrored(window.left, window.side, known.shape[1])
+    sure = torch.from_numpy(known)[rows][:, columns][None, None].float()
+    guess = fill_in(image[:, rows][:, :, columns][None].float(), sure)
+    small, missing = guess, 1 - sure
+    if window.side != resolution:
+        small = functional.interpolate(guess, (resolution, resolution), mode="bilinear", antialias=True)
+        missing = (functional.adaptive_max_pool2d(missing, resolution) > 0).float()
+    added = adds(small, missing, window)
+    if window.side != resolution:
+        added = functional.interpolate(added, (window.side, window.side), mode="bicubic", align_corners=False)
+    whole = (guess + added).round().clamp(0, 255).to(torch.uint8)[0]
+    y, x = np.nonzero(window.part)
+    filled[:, y + window.top, x + window.left] = whole[:, y, x]
+
+
+def _surroundings(part: Bools) -> tuple[slice, slice]:
+    """Rows and columns of a part's box and as much again around it."""
+    spans = [np.flatnonzero(part.any(axis)) for axis in (1, 0)]
+    by = (AROUND - 1) / 2 * max(int(span[-1] - span[0] + 1) for span in spans)
+    rows, columns = (slice(max(0, int(span[0] - by)), int(span[-1] + by) + 1) for span in spans)
+    return rows, columns
 
 
 def _start(span: tuple[int, int], side: int, length: int) -> int:

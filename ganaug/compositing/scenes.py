@@ -53,6 +53,12 @@ class Scene:
     origin: npt.NDArray[np.int64] | None = None
     """(n,): which object of the real image each was; -1 of one that was pasted. None of a real image."""
 
+    def erased(self, ground: Pixels) -> Scene:
+        """The image without its objects, which is given; those that stand for a crowd are there still."""
+        rows = np.flatnonzero(self.crowd)
+        masks = None if self.masks is None else self.masks[rows]
+        return Scene(ground, self.boxes[rows], self.labels[rows], masks, self.crowd[rows], rows)
+
 
 @dataclass
 class _Thing:
@@ -107,7 +113,7 @@ class SceneComposer:
         weights = statistics.weights(settings.rarity)
         self._labels, self._weights = list(weights), list(weights.values())
 
-    def compose(self, scene: Scene, objects: Objects, random: np.random.Generator) -> Scene:
+    def compose(self, scene: Scene, objects: Objects, random: np.random.Generator, many: float | None = None) -> Scene:
         """The scene with objects pasted into it; its own image is not changed.
 
         An object that cannot be put anywhere without hiding another too much, or being hidden, is left out, and where
@@ -115,13 +121,14 @@ class SceneComposer:
         seen loses its label.
 
         Args:
-            scene: a real one.
+            scene: a real one, or one whose objects were erased.
             objects: gives the objects.
             random: decides everything.
+            many: objects to paste, by how many an image of the set has; `settings.objects` by default.
         """
         canvas = _Canvas(scene, self.settings)
         counts = self.statistics.counts
-        wanted = round(self.settings.objects * int(counts[random.integers(len(counts))]))
+        wanted = round((self.settings.objects if many is None else many) * int(counts[random.integers(len(counts))]))
         wanted = min(self.settings.most, max(1, wanted))
         for number in range(wanted + _MORE_TRIES):
             if number >= wanted and canvas.pasted:
@@ -222,8 +229,9 @@ class _Canvas:
             visible = scene.masks[row, top:bottom, left:right].copy()
             visible |= not visible.any()  # a mask of nothing: the box counts
         area = int(np.count_nonzero(visible))
+        origin = row if scene.origin is None else int(scene.origin[row])
         return _Thing(
-            box, int(scene.labels[row]), bool(scene.crowd[row]), row, left, top, visible, area=area, shown=area
+            box, int(scene.labels[row]), bool(scene.crowd[row]), origin, left, top, visible, area=area, shown=area
         )
 
     def free(self, starts: Floats, spans: tuple[float, float], overlap: float) -> Floats:

@@ -19,10 +19,10 @@ from ganaug.data.box_targets import scene_target
 from ganaug.data.box_values import Target, checked_target
 from ganaug.data.class_names import same_classes
 from ganaug.data.forms import form_of, in_form
-from ganaug.data.images import to_uint8
+from ganaug.data.images import Pixels, to_uint8
 from ganaug.data.items import join_item, split_item
 from ganaug.data.joint_view import TRIES, JointView
-from ganaug.data.samples import Samples
+from ganaug.data.samples import Grounds, Samples
 from ganaug.data.scene_material import RealObjects, SceneObjects
 from ganaug.data.sources import names_of
 from ganaug.errors import DataError
@@ -70,6 +70,7 @@ class BoxView(JointView):
         self._model = self._first_with_objects()
         self._composer: SceneComposer | None = None
         self._objects: SceneObjects | None = None
+        self._grounds: Grounds | None = None
 
     def _first_with_objects(self) -> Mapping[str, Any]:
         """A target whose form others have, if they have no objects and do not show it."""
@@ -114,6 +115,14 @@ class BoxView(JointView):
         side = round(_OBJECT * float(np.median((target.boxes[:, 2:] - target.boxes[:, :2]).max(1))))
         return side, side
 
+    def lay_on(self, grounds: Grounds) -> None:
+        """Lay `erased` of the scenes, as the settings have it, on these; before `samples_for`."""
+        self._grounds = grounds
+
+    def _many(self, erased: bool) -> float:
+        """Objects to paste, by how many an image has: as many, where those that it has were erased."""
+        return max(1.0, self._settings.objects) if erased else self._settings.objects
+
     def samples_for(self, scenes: Mapping[int, int], names: Sequence[str], numbers: Sequence[int]) -> dict[int, int]:
         """Samples of each class of a bank that so many scenes want of a pool; then scenes can be made.
 
@@ -135,7 +144,9 @@ class BoxView(JointView):
                 f"the dataset and the bank share no class: the dataset has {', '.join(labels.values())}, the bank "
                 f"{', '.join(names)}; give the bank that was fitted on these classes"
             )
-        objects = float(np.maximum(1, self._settings.objects * statistics.counts).mean())
+        share = self._settings.erased if self._grounds is not None else 0.0
+        many = share * self._many(True) + (1 - share) * self._many(False)
+        objects = float(np.maximum(1, many * statistics.counts).mean())
         weights = statistics.weights(self._settings.rarity)
         wanted = sum(scenes.values()) * objects * (1 - self._settings.real) * _SPARE
         counts = {place: int(np.ceil(wanted * weights[label])) for label, place in places.items()}
@@ -183,11 +194,17 @@ class BoxView(JointView):
         """
         random = np.random.default_rng(seed)
         for _ in range(_IMAGES):
-            index = int(random.integers(len(self)))
-            item, pasted = self._composed(index, samples, random)
+            index, ground = self._drawn(random)
+            item, pasted = self._composed(index, samples, random, ground)
             if pasted:
                 break
         return self._made(item, index)
+
+    def _drawn(self, random: np.random.Generator) -> tuple[int, Pixels | None]:
+        """An image of the set, and what it looks like without its objects, where these are to be erased."""
+        if self._grounds is not None and random.random() < self._settings.erased:
+            return self._grounds.draw(random)
+        return int(random.integers(len(self))), None
 
     def scene(self, index: int, samples: Samples | None, random: np.random.Generator) -> Any:
         """The item that the dataset would have yielded, had this image of it had such objects pasted in."""
@@ -195,10 +212,15 @@ class BoxView(JointView):
 
     def raw_scene(self, index: int, samples: Samples | None, random: np.random.Generator) -> Any:
         """The same below the dataset's transforms."""
-        return self._composed(index, samples, random)[0]
+        return self._composed(index, samples, random, None)[0]
 
-    def _composed(self, index: int, samples: Samples | None, random: np.random.Generator) -> tuple[Any, int]:
-        """The same, and how many objects were pasted; into an image that is full of objects none may be."""
+    def _composed(
+        self, index: int, samples: Samples | None, random: np.random.Generator, ground: Pixels | None
+    ) -> tuple[Any, int]:
+        """The same, and how many objects were pasted; into an image that is full of objects none may be.
+
+        With `ground`, HWC uint8 of its size, it loses its own objects first and looks like that then.
+        """
         assert self._composer is not None, "samples_for or use_real_objects was called"
         item = self._raw_item(index)
         image, target = split_item(item)
@@ -207,10 +229,12 @@ class BoxView(JointView):
         pixels, masks = to_uint8(image), real.masks
         if masks is None and self._model.get("masks") is not None:  # no object, and so none was said
             masks = np.zeros((0, *form.size), dtype=bool)
+        scene = Scene(pixels, real.boxes, real.labels, masks, real.crowd)
         scene = self._composer.compose(
-            Scene(pixels, real.boxes, real.labels, masks, real.crowd),
+            scene if ground is None else scene.erased(ground),
             lambda wanted, draws: self._object(samples, wanted, pixels.shape[2], draws),
             random,
+            self._many(ground is not None),
         )
         said = scene_target(target, self._model, real, scene)
         assert scene.origin is not None, "the composer tells"

@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from ganaug.compositing.holes import Holes
 from ganaug.data.box_files import BoxFiles, holds_boxes, list_boxes
+from ganaug.data.box_values import Target
 from ganaug.data.box_view import BoxView
 from ganaug.data.class_names import choose_classes
 from ganaug.data.folders import ImageFiles, list_all, list_images
@@ -23,7 +24,7 @@ from ganaug.data.mask_view import MaskView
 from ganaug.data.view import DatasetView
 from ganaug.errors import DataError
 
-__all__ = ["Marked", "MarkedImages", "marked_images"]
+__all__ = ["Marked", "MarkedImages", "marked_images", "regions_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +75,19 @@ def marked_images(
     if kind == "boxes":
         return _Boxes(source, classes, raw)
     return _Masks(source, classes, raw) if kind == "masks" else _Images(source, raw)
+
+
+def regions_of(target: Target, size: tuple[int, ...]) -> list[Holes]:
+    """Where each object is in an image of `size` (height, width): its mask, or its box where there are no masks."""
+    if target.masks is not None:
+        return list(target.masks)
+    regions = []
+    for box in target.boxes:
+        left, top, right, bottom = (int(side) for side in (*np.floor(box[:2]), *np.ceil(box[2:])))
+        region = np.zeros(size, dtype=bool)
+        region[top:bottom, left:right] = True
+        regions.append(region)
+    return regions
 
 
 def _listed(path: Path, classes: Sequence[str] | None, on_bad: str) -> BoxFiles | MaskFiles | ImageFiles:
@@ -136,14 +150,7 @@ class _Boxes(MarkedImages):
         pixels = to_uint8(image)
         objects: list[Holes] = []
         others: list[Holes] = []
-        for row, label in enumerate(target.labels.tolist()):
-            if target.masks is not None:
-                region = target.masks[row]
-            else:
-                left, top = np.floor(target.boxes[row, :2]).astype(int)
-                right, bottom = np.ceil(target.boxes[row, 2:]).astype(int)
-                region = np.zeros(pixels.shape[:2], dtype=bool)
-                region[top:bottom, left:right] = True
+        for region, label in zip(regions_of(target, pixels.shape[:2]), target.labels.tolist(), strict=True):
             if region.any():
                 (objects if self._chosen is None or label in self._chosen else others).append(region)
         return Marked(pixels, objects, others)

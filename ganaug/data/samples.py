@@ -1,12 +1,21 @@
-"""What a view is given of a pool."""
+"""What a view is given of pools."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+
 from ganaug.data.images import Pixels
 
-__all__ = ["Samples"]
+__all__ = ["Grounds", "Samples"]
+
+
+class Grounds(Protocol):
+    """Images of the set without their objects."""
+
+    def draw(self, random: np.random.Generator) -> tuple[int, Pixels]:
+        """Which image of the set one is of, and the ground, HWC uint8 of that image's size and channels."""
 
 
 class Samples(Protocol):

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from ganaug.compositing.hole_windows import fill_holes, windows_of
+from ganaug.compositing.hole_windows import fill_holes, fill_in_turn, windows_of
 
 
 def a_hole(size, *boxes):
@@ -83,3 +83,33 @@ def test_a_hole_is_filled_alike_whatever_else_is_filled():
     two = one | a_hole((64, 128), (40, 100, 50, 110))
     first, both = fill_holes(image, one, 32, adds), fill_holes(image, two, 32, adds)
     assert torch.equal(first[:, one], both[:, one])
+
+
+def test_the_part_of_whose_surroundings_most_is_known_comes_first_and_others_see_what_fills_it():
+    """Three in a row that touch, of which the middle one has least around it."""
+    image = torch.full((1, 96, 120), 40, dtype=torch.uint8)
+    parts = [a_hole((96, 120), (40, left, 50, left + 20)) for left in (50, 30, 70)]
+    image[:, np.any(parts, axis=0)] = 255  # what is hidden must not be seen
+    seen = []
+
+    def adds(guess, missing, window):
+        seen.append((window.left, round(float(guess.max())), int(missing.sum())))
+        return torch.full_like(guess, 20.0)
+
+    filled = fill_in_turn(image, parts, 40, adds)
+    assert seen[0] == (20, 40, 300)  # the one on the left; half of the middle one is in its window
+    assert [level > 55 for _, level, _ in seen] == [False, True, True]
+    assert torch.equal(filled[:, ~np.any(parts, axis=0)], image[:, ~np.any(parts, axis=0)])
+    assert bool((filled[0, 40:50, 30:50] == 60).all())
+    assert 60 < float(filled[0, 40:50, 50:70].float().mean()) < 100
+
+
+def test_a_part_alone_is_filled_as_a_hole_and_what_parts_share_only_once():
+    image, hole = image_of(64, 64), a_hole((64, 64), (10, 10, 24, 30))
+
+    def adds(guess, missing, window):
+        return 9 * missing
+
+    once = fill_in_turn(image, [hole], 32, adds)
+    assert torch.equal(once, fill_holes(image, hole, 32, adds))
+    assert torch.equal(fill_in_turn(image, [hole, hole, np.zeros_like(hole)], 32, adds), once)
