@@ -14,6 +14,7 @@ from ganaug.boxes_exporting import export_boxes
 from ganaug.data.box_files import list_boxes
 from ganaug.errors import DataError
 from ganaug.fitting import fit
+from ganaug.grounds import check_filler
 from ganaug.output import check_folder, make_folder
 from ganaug.recipe import Recipe, Train
 
@@ -36,6 +37,7 @@ def run_boxes(
     folder: Path,
     *,
     classes: Sequence[str] | None,
+    fill: Path | None,
     device: torch.device,
     exist_ok: bool,
     say: Callable[[str], None],
@@ -50,6 +52,7 @@ def run_boxes(
         source: images with boxes.
         folder: for everything that is made.
         classes: to learn objects of; by default all. Detected are all.
+        fill: a bank that fills holes, which erases the grounds of some scenes.
         device: of the fit and the training.
         exist_ok: write into `folder` though it holds something.
         say: where lines of progress go.
@@ -62,6 +65,8 @@ def run_boxes(
     settings = recipe.train
     assert settings is not None, "looked at before"
     _check_model(settings)  # what is wrong shows before the fit, which is long
+    if fill is not None:
+        check_filler(GeneratorBank.load(fill))
     check_folder(folder, exist_ok=exist_ok, apart_from=source)
     if "val" not in list_boxes(source).layout.parts:
         raise DataError(f"{source} has no validation part to score a detector on; add one, as val: in data.yaml")
@@ -70,9 +75,9 @@ def run_boxes(
     bank = fit(source, classes=classes, recipe=recipe, device=device, run_dir=folder / "bank.run")
     bank.save(folder / "bank.ganaug")
     if is_of_ultralytics(settings.model):
-        exported, trained = _with_ultralytics(bank, source, folder, recipe, device, exist_ok, say)
+        exported, trained = _with_ultralytics(bank, source, folder, recipe, fill, device, exist_ok, say)
     else:
-        exported, trained = None, _with_torchvision(bank, source, folder, recipe, device, say)
+        exported, trained = None, _with_torchvision(bank, source, folder, recipe, fill, device, say)
     scores = ", ".join(f"{name} {score:.1%}" for name, score in trained.by_class.items())
     say(f"mAP50 {trained.map50:.1%}, mAP50-95 {trained.map50_95:.1%} ({scores}) on the validation images")
     say(f"the detector is in {trained.weights}")
@@ -96,6 +101,7 @@ def _with_ultralytics(
     source: Path,
     folder: Path,
     recipe: Recipe,
+    fill: Path | None,
     device: torch.device,
     exist_ok: bool,
     say: Callable[[str], None],
@@ -108,7 +114,7 @@ def _with_ultralytics(
     say(f"training {recipe.train.model} at ratio {recipe.train.ratio}")
     trained = train(
         exported / "data.yaml", folder / "bank.ganaug", recipe.train, folder / "detector", device=device,
-        seed=recipe.seed,
+        seed=recipe.seed, fill=fill,
     )  # fmt: skip
     return exported, trained
 
@@ -118,6 +124,7 @@ def _with_torchvision(
     source: Path,
     folder: Path,
     recipe: Recipe,
+    fill: Path | None,
     device: torch.device,
     say: Callable[[str], None],
 ) -> DetectorResult:
@@ -125,4 +132,5 @@ def _with_torchvision(
 
     assert recipe.train is not None
     say(f"training {recipe.train.model} at ratio {recipe.train.ratio}")
-    return train(source, bank, recipe.train, folder / "detector", device=device, seed=recipe.seed, report=say)
+    goal = folder / "detector"
+    return train(source, bank, recipe.train, goal, device=device, seed=recipe.seed, fill=fill, report=say)

@@ -44,6 +44,7 @@ def export_boxes(
     *,
     format: BoxFormat = "yolo",
     ratio: float = 0.5,
+    fill: GeneratorBank | str | Path | None = None,
     seed: int = 0,
     link: Link = "auto",
     on_bad: Literal["stop", "skip"] = "stop",
@@ -61,6 +62,7 @@ def export_boxes(
         out: the folder to make.
         format: "yolo", "coco" or "voc", whatever that of `data` is.
         ratio: scenes for each real image, 0 to 1000.
+        fill: a bank that fills holes, as in `GanAugmented`.
         seed: of the scenes.
         link: how real images get there, as for `export`.
         on_bad: "skip" leaves out rows and files that cannot be used, and warns of their number.
@@ -71,7 +73,7 @@ def export_boxes(
         DataError: the data cannot be read.
         LeakError: an image was held back from the bank's fit.
         RecipeError: the ratio or the format is out of range.
-        BankError: the bank is not for detection.
+        BankError: the bank is not for detection, or the other fills no holes.
     """
     bank.check_task("detect", "an export of boxes", "leave --format out, or give --format masks")
     if not (math.isfinite(ratio) and 0 <= ratio <= 1000):
@@ -85,7 +87,7 @@ def export_boxes(
     check_goal(goal, files.root.resolve(), files.paths, exist_ok)
     with built_beside(goal) as building:
         pool = building / ".pool"
-        mixed = GanAugmented(files, bank, ratio=ratio, seed=seed, pool_dir=pool, pool_factor=1)
+        mixed = GanAugmented(files, bank, ratio=ratio, seed=seed, fill=fill, pool_dir=pool, pool_factor=1)
         made = _SETS[format](Writer(building, link), files, list(others.values()))
         for part, of_part in {"train": files, **others}.items():
             for index in range(len(of_part)):

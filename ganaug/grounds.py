@@ -21,7 +21,7 @@ from ganaug.image_pool import FORMAT, ImagePool, Shape
 from ganaug.pool import pool_home
 from ganaug.recipe import Scenes
 
-__all__ = ["ErasedGrounds", "erased", "lay_grounds", "parts_of"]
+__all__ = ["ErasedGrounds", "check_filler", "erased", "lay_grounds", "parts_of"]
 
 _MOST = 256  # grounds that a pool holds
 _HIDDEN = 0.8  # of an image that objects may hide, above which too little is left to fill from
@@ -91,7 +91,7 @@ def lay_grounds(
         return
     bank.check_task("detect", "scenes on erased grounds", "leave fill out")
     fill = fill if isinstance(fill, GeneratorBank) else GeneratorBank.load(fill, bank.device)
-    fill.check_task("fill", "erasing the grounds of scenes", "fit one for it with a recipe such as fill-64")
+    check_filler(fill)
     held_back = set(bank.manifest.held_back_fingerprints)
     if leaked := len(held_back & set(fill.manifest.train_fingerprints)):
         raise LeakError(
@@ -101,6 +101,11 @@ def lay_grounds(
     if wanted and settings.erased:
         assert isinstance(view, BoxView), "of a bank for detection"
         view.lay_on(ErasedGrounds(view, fill, directory))
+
+
+def check_filler(bank: GeneratorBank) -> None:
+    """Raise a BankError where a bank fills no holes."""
+    bank.check_task("fill", "erasing the grounds of scenes", "fit one for it with a recipe such as fill-64")
 
 
 def parts_of(marked: Marked, margin: float) -> Holes:

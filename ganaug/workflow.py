@@ -170,6 +170,7 @@ def run(
     data: str | Path | None = None,
     classes: Sequence[str] | None = None,
     out: str | Path = "ganaug-run",
+    fill: str | Path | None = None,
     device: str | torch.device = "auto",
     exist_ok: bool = False,
     say: Say = print,
@@ -185,6 +186,7 @@ def run(
         data: training images; the recipe's `data.path` by default, else the current folder.
         classes: classes to learn; the recipe's by default, else all.
         out: folder for everything that is made.
+        fill: a bank that fills holes, which erases the grounds of some scenes; of images with boxes alone.
         device: as in `fit`.
         exist_ok: write into `out` though it holds something.
         say: where lines of progress go.
@@ -193,8 +195,13 @@ def run(
     if resolved.task == "detect" and resolved.train is not None:
         source = Path(data if data is not None else resolved.data.path or ".")
         chosen = classes if classes is not None else resolved.data.classes
-        boxes = run_boxes(resolved, source, Path(out), classes=chosen, device=where, exist_ok=exist_ok, say=say)
+        boxes = run_boxes(
+            resolved, source, Path(out), classes=chosen, fill=None if fill is None else Path(fill), device=where,
+            exist_ok=exist_ok, say=say,
+        )  # fmt: skip
         return RunResult(boxes.bank, None, boxes.exported, boxes.trained)
+    if fill is not None:
+        raise RecipeError("only scenes of images with boxes have grounds to erase; leave fill out")
     if resolved.task == "detect":
         raise RecipeError("a recipe of task detect without train cannot be run as a whole; fit it with: ganaug fit")
     if get_task(resolved.task).of_pictures:

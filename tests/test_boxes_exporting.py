@@ -38,7 +38,7 @@ class Bank:
 class Scenes:
     """In the place of GanAugmented: scenes with one disc each."""
 
-    def __init__(self, files, bank, *, ratio, seed, pool_dir, pool_factor):
+    def __init__(self, files, bank, *, ratio, seed, fill, pool_dir, pool_factor):
         self.files, self.count = files, round(ratio * len(files))
         pool_dir.mkdir()
         (pool_dir / "samples").write_bytes(b"0")

@@ -8,11 +8,13 @@ import torch
 from drawn_boxes import COLOURS, square_bank, write_yolo
 from fillers import untrained_filler
 from PIL import Image
+from typer.testing import CliRunner
 
-from ganaug import GanAugmented, Scenes
+from ganaug import GanAugmented, Scenes, cli
 from ganaug.bank import GeneratorBank
 from ganaug.data.box_files import list_boxes
 from ganaug.errors import BankError, DataError, LeakError, RecipeError
+from ganaug.recipe import load_recipe
 
 BARE = Scenes(blends=("hard",), colour=0.0, rotation=0.0, distractors=0.0, real=0.0, erased=1.0)
 
@@ -135,3 +137,26 @@ def test_what_does_not_go_together_is_refused_in_one_line(real, pool, filler, ti
         with pytest.raises(kind, match=said) as caught:
             make()
         assert "\n" not in str(caught.value)
+
+
+def test_the_export_of_scenes_has_such_grounds_too(real, filler, tmp_path):
+    recipe = load_recipe("detect-32").model_copy(update={"scenes": BARE})
+    square_bank(recipe=recipe.model_dump(mode="json")).save(tmp_path / "cells.ganaug")
+    filler.save(tmp_path / "ground.ganaug")
+    (tmp_path / "pets").mkdir()
+
+    def ran(*arguments):
+        return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+    settings = ("--data", real.root, "--out", tmp_path / "mixed", "--ratio", 2, "--fill", tmp_path / "ground.ganaug")
+    done = ran("export", tmp_path / "cells.ganaug", "--format", "coco", *settings)
+    assert done.exit_code == 0, done.output
+    found = [of_real_objects(Image.open(file)) for file in (tmp_path / "mixed" / "images" / "synthetic").iterdir()]
+    assert found == [0] * 12
+    for arguments in (
+        ("export", tmp_path / "cells.ganaug", *settings),
+        ("run", "classify-16", "--data", tmp_path / "pets", "--fill", tmp_path / "ground.ganaug"),
+    ):
+        refused = ran(*arguments)
+        assert isinstance(refused.exception, RecipeError)
+        assert str(refused.exception).startswith("only scenes")

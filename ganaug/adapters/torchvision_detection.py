@@ -45,6 +45,7 @@ def train(
     device: str | torch.device = "auto",
     seed: int = 0,
     pool_dir: str | Path | None = None,
+    fill: str | Path | None = None,
     report: Say | None = None,
 ) -> DetectorResult:
     """Train a detector of torchvision on images with boxes, with the bank's scenes mixed in.
@@ -61,6 +62,7 @@ def train(
         device: "auto", "cpu", "cuda" or "cuda:i".
         seed: of weights, order and scenes.
         pool_dir: as in `GanAugmented`.
+        fill: as in `GanAugmented`.
         report: is given a line for each epoch.
 
     Raises:
@@ -77,7 +79,9 @@ def train(
     with seeded(seed, where):
         model = build_detector(settings.model, settings.weights, len(real.classes), settings.image_size).to(where)
         pasted = with_pasting(real, resolve_pasting("auto", settings.ratio, loaded), loaded, None, seed)
-        mixed = GanAugmented(pasted, loaded, ratio=settings.ratio, epochs=settings.epochs, seed=seed, pool_dir=pool_dir)
+        mixed = GanAugmented(
+            pasted, loaded, ratio=settings.ratio, epochs=settings.epochs, seed=seed, pool_dir=pool_dir, fill=fill
+        )
         steps = settings.epochs * math.ceil(len(mixed) / settings.batch)
         _fit(model, mixed, steps, settings.batch, settings.lr, seed, where, say, workers=settings.workers)
     found = average_precision(model, held, real.classes, where)

@@ -22,6 +22,7 @@ from ganaug.data.outlines import joined, rings_of
 from ganaug.dataset import GanAugmented
 from ganaug.errors import BankError, DataError, MissingExtraError, RecipeError
 from ganaug.gan.device import resolve_device
+from ganaug.grounds import check_filler
 from ganaug.ratios import Ratio
 from ganaug.recipe import Scenes, Train
 
@@ -57,6 +58,7 @@ class Mixing:
     pool_dir: str | None
     check: bool
     copy_paste: float
+    fill: str | None
 
 
 def trainer(
@@ -69,6 +71,7 @@ def trainer(
     pool_dir: str | Path | None = None,
     check: bool = True,
     copy_paste: Pasting = "auto",
+    fill: str | Path | None = None,
 ) -> type[DetectionTrainer]:
     """A trainer class for `YOLO("yolo11n.yaml").train(data="data.yaml", trainer=trainer("cells.ganaug", ratio=0.5))`.
 
@@ -87,10 +90,11 @@ def trainer(
             be among those that it was fitted on.
         copy_paste: share of the training images that more real objects are pasted into, others each epoch; "auto":
             half of them where `ratio` is "auto" and the verdict is of training with that, else none.
+        fill: file of a bank that fills holes, as in `GanAugmented`.
 
     Raises:
         RecipeError: there is no such task, or `copy_paste` is out of range.
-        BankError: there is no such bank, or it is not for detection.
+        BankError: there is no such bank, or it is not for that.
     """
     if task not in _TASKS:
         raise RecipeError(f"task is {task!r}; give 'detect' or 'segment'")
@@ -101,9 +105,12 @@ def trainer(
     path = Path(bank).absolute()
     loaded = GeneratorBank.load(path)
     loaded.check_task("detect", "a YOLO trainer", "give one that was fitted on images with boxes")
+    if fill is not None:
+        check_filler(GeneratorBank.load(fill))
     mixing = Mixing(
         str(path), ratio, None if scenes is None else scenes.model_dump(), seed,
         None if pool_dir is None else str(Path(pool_dir).absolute()), check, resolve_pasting(copy_paste, ratio, loaded),
+        None if fill is None else str(Path(fill).absolute()),
     )  # fmt: skip
     # Ultralytics pickles the class by value for distributed training: the bases are found by name, and this is plain
     return type("MixedTrainer", (MixedTrainer, _TASKS[task]), {"mixing": mixing, "__module__": __name__})
@@ -118,6 +125,7 @@ def train(
     device: str | torch.device = "auto",
     seed: int = 0,
     pool_dir: str | Path | None = None,
+    fill: str | Path | None = None,
 ) -> DetectorResult:
     """Train a YOLO model on images with boxes, mosaic and all, with the bank's scenes mixed in.
 
@@ -133,6 +141,7 @@ def train(
         device: "auto", "cpu", "cuda" or "cuda:i".
         seed: of weights, order and scenes.
         pool_dir: as in `GanAugmented`.
+        fill: as in `trainer`.
 
     Raises:
         RecipeError: Ultralytics has no such model.
@@ -140,7 +149,7 @@ def train(
         DataError: the data and the bank do not go together.
     """
     model = build_model(settings)
-    kind = trainer(bank, ratio=settings.ratio, task=str(model.task), seed=seed, pool_dir=pool_dir)
+    kind = trainer(bank, ratio=settings.ratio, task=str(model.task), seed=seed, pool_dir=pool_dir, fill=fill)
     goal = Path(out).absolute()
     model.train(
         data=str(Path(data).absolute()), trainer=kind, epochs=settings.epochs, batch=settings.batch,
@@ -206,7 +215,7 @@ class MixedTrainer:
         return GanAugmented(
             with_pasting(files, mixing.copy_paste, bank, scenes, mixing.seed), bank, ratio=mixing.ratio,
             epochs=self.args.epochs,  # type: ignore[attr-defined]
-            scenes=scenes, seed=mixing.seed, pool_dir=mixing.pool_dir, check=mixing.check,
+            scenes=scenes, seed=mixing.seed, pool_dir=mixing.pool_dir, check=mixing.check, fill=mixing.fill,
         )  # fmt: skip
 
     def check(self, dataset: Any) -> None:

@@ -48,6 +48,10 @@ Base = Annotated[Path | None, typer.Option(help="A bank of other classes to star
 Enlarge = Annotated[
     Path | None, typer.Option("--enlarge", help="A bank that enlarges (recipe enlarge-64): samples are enlarged by it.")
 ]
+Fill = Annotated[
+    Path | None,
+    typer.Option("--fill", help="A bank that fills holes (recipe fill-64): it erases the objects under some scenes."),
+]
 Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B", help="Class names; all by default.")]
 OnBadFile = Annotated[OnBad, typer.Option(help="An image that cannot be read: stop, or skip and count it.")]
 Devices = Annotated[str | None, typer.Option(help="Processes on each machine, or auto: one for each CUDA card.")]

@@ -15,6 +15,7 @@ from ganaug.commands.shared import (
     Device,
     Enlarge,
     ExistOk,
+    Fill,
     OnBad,
     OptionalData,
     app,
@@ -48,6 +49,7 @@ def export(
         bool, typer.Option("--screening", help="Only synthetic images that are fit to train on.")
     ] = False,
     enlarge: Enlarge = None,
+    fill: Fill = None,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     on_bad: Annotated[OnBad, typer.Option(help="Boxes or files of theirs that cannot be used: stop, or skip.")] = (
         OnBad.stop
@@ -66,6 +68,8 @@ def export(
     if enlarge is not None and format is not ExportFormat.imagefolder:
         raise RecipeError("only images of classes can be enlarged; leave --enlarge out")
     loaded = load(bank)
+    if fill is not None and (format in {ExportFormat.imagefolder, ExportFormat.masks} or loaded.task == "segment"):
+        raise RecipeError("only scenes with boxes have grounds to erase; leave --fill out")
     if format is ExportFormat.masks or (format is ExportFormat.coco and loaded.task == "segment"):
         form: Literal["masks", "coco"] = "coco" if format is ExportFormat.coco else "masks"
         pairs = export_masks(
@@ -77,13 +81,12 @@ def export(
         if screening:
             raise RecipeError("scenes with boxes cannot be screened; leave --screening out")
         written = export_boxes(
-            load(bank), data, goal, format=format.value, ratio=ratio, seed=seed, on_bad=on_bad.value, exist_ok=exist_ok
-        )
+            loaded, data, goal, format=format.value, ratio=ratio, fill=fill, seed=seed, on_bad=on_bad.value,
+            exist_ok=exist_ok,
+        )  # fmt: skip
         say(str(written))
         return
-    written = write(
-        load(bank), data, goal, ratio=ratio, screening=screening, enlarge=enlarge, seed=seed, exist_ok=exist_ok
-    )
+    written = write(loaded, data, goal, ratio=ratio, screening=screening, enlarge=enlarge, seed=seed, exist_ok=exist_ok)
     say(str(written))
 
 
@@ -119,13 +122,14 @@ def run(
     data: OptionalData = None,
     classes: Classes = None,
     out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("ganaug-run"),
+    fill: Fill = None,
     device: Device = "auto",
     exist_ok: ExistOk = False,
 ) -> None:
     """Carry out a whole recipe: fit, compare, export, train."""
     from ganaug.workflow import run as carry_out
 
-    carry_out(recipe, data=data, classes=split(classes), out=out, device=device, exist_ok=exist_ok, say=say)
+    carry_out(recipe, data=data, classes=split(classes), out=out, fill=fill, device=device, exist_ok=exist_ok, say=say)
 
 
 @app.command()

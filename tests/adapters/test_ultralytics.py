@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_boxes import MAGENTA, square_bank, write_yolo
+from fillers import untrained_filler
 
 os.environ.update(YOLO_OFFLINE="1", YOLO_AUTOINSTALL="false")
 os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp())
@@ -118,6 +119,18 @@ def test_real_objects_are_pasted_into_real_images_where_that_is_asked(bank, boxe
         assert not (magenta(item) > 0.1).any()
     dataset.mixed.set_epoch(1)
     assert not np.array_equal(dataset.get_image_and_label(1)["img"], shown[1]["img"])
+
+
+def test_grounds_are_erased_where_a_bank_that_fills_is_given(bank, boxes, place):
+    filler = untrained_filler().save(place / "filler.ganaug")
+    scenes = PLAIN.model_copy(update={"erased": 1.0})
+    made = built(bank, boxes, place)
+    made.mixing = trainer(bank, ratio=0.5, scenes=scenes, fill=filler, pool_dir=place / "pools").mixing
+    dataset = dataset_of(made)
+    for index in range(8, 12):
+        assert (magenta(dataset.get_image_and_label(index)) > 0.7).all()
+    with pytest.raises(BankError, match="fill-64"):
+        trainer(bank, fill=bank)
 
 
 def test_copy_paste_follows_the_verdict(place):
