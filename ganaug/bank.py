@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ganaug.bank_file import read_bank, write_bank
 from ganaug.bank_filling import HoleFilling
 from ganaug.bank_pictures import PictureMaking
+from ganaug.data.images import kind_of
 from ganaug.errors import BankError, RecipeError
 from ganaug.gan.device import resolve_device
 from ganaug.gan.spade import MapGenerator, one_hot
@@ -128,7 +129,7 @@ class GeneratorBank(PictureMaking, HoleFilling):
 
     def __repr__(self) -> str:
         names = ", ".join(self.class_names[:8]) + (", ..." if len(self.class_names) > 8 else "")
-        size = f"{self.resolution} px {'grey' if self.channels == 1 else 'colour'}"
+        size = f"{self.resolution} px {kind_of(self.channels)}"
         return f"GeneratorBank({len(self.class_names)} classes: {names}; {size}; on {self.device})"
 
     def class_index(self, cls: str | int) -> int:

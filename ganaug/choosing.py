@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ganaug.bank import GeneratorBank
 from ganaug.data import LabelledImages, read_images
+from ganaug.data.images import colour_of
 from ganaug.data.masks import MaskedImages
 from ganaug.errors import RecipeError
 from ganaug.matching import MatchedClass
@@ -201,7 +202,7 @@ def choose_samples(
 def _read_for(bank: GeneratorBank, dataset: Any, raw: Any) -> LabelledImages:
     """A dataset's images in the bank's form, with their maps where it is for segmentation."""
     if bank.task == "segment":
-        recipe = bank.recipe.replace({"data.colour": "grey" if bank.channels == 1 else "rgb"})
+        recipe = bank.recipe.replace({"data.colour": colour_of(bank.channels)})
         pairs = get_task(bank.task).read(dataset, recipe, raw=raw, on_bad="skip", least=1)
         assert isinstance(pairs, MaskedImages), "read by the task"
         return pairs.with_classes(bank.class_names, bank.label_numbers, "the dataset")
@@ -209,7 +210,7 @@ def _read_for(bank: GeneratorBank, dataset: Any, raw: Any) -> LabelledImages:
         dataset,
         resolution=bank.resolution,
         fit=bank.recipe.data.fit,
-        colour="grey" if bank.channels == 1 else "rgb",
+        colour=colour_of(bank.channels),
         on_bad="skip",  # an unreadable image is for the training loop to meet, as it would without ganaug
         raw=raw,
         least=1,

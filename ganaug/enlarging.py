@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ganaug.bank import GeneratorBank
 from ganaug.bank_pictures import ENLARGED_MOST
+from ganaug.data.images import colour_of
 from ganaug.data.pictures import read_pictures
 from ganaug.errors import BankError, LeakError, OutputError
 from ganaug.gan.enlarger import EnlargingGenerator
@@ -83,7 +84,7 @@ def _check_pair(bank: GeneratorBank, enlarger: GeneratorBank) -> None:
         ours, theirs = ("grey" if one.channels == 1 else "colour" for one in (bank, enlarger))
         raise BankError(
             f"the bank's images are {ours} and the enlarger's {theirs}; fit the enlarger with "
-            f"data.colour={'grey' if bank.channels == 1 else 'rgb'}"
+            f"data.colour={colour_of(bank.channels)}"
         )
     held_back = set(bank.manifest.held_back_fingerprints)
     if leaked := len(held_back & set(enlarger.manifest.train_fingerprints)):
@@ -106,7 +107,7 @@ def preview_enlarging(bank: GeneratorBank, data: Any, on_bad: Literal["stop", "s
     small = generator.small.cpu()
     if data is not None:
         found = read_pictures(
-            data, resolution=bank.resolution, fit=bank.recipe.data.fit, colour="grey" if bank.channels == 1 else "rgb",
+            data, resolution=bank.resolution, fit=bank.recipe.data.fit, colour=colour_of(bank.channels),
             on_bad=on_bad, least=1,
         ).images  # fmt: skip
         real = found[torch.arange(min(_ROWS, len(found))) * len(found) // min(_ROWS, len(found))]

@@ -36,7 +36,7 @@ Link = Literal["auto", "copy", "hard", "sym"]
 
 LIST = "ganaug.csv"
 _APART = {"dev", "test", "val", "valid", "validation"}  # folders beside `train` that are never added to
-_OURS = {".jpg", ".png", ".txt", ".xml"}  # endings of synthetic images and their labels
+_OURS = {".jpg", ".npy", ".png", ".txt", ".xml"}  # endings of synthetic images and their labels
 _OTHER_TASKS = "pairs go to --format masks, and scenes with boxes to yolo, coco or voc"
 _CHUNK = 256  # synthetic images in memory at a time
 _MOST = 1000.0  # synthetic images for each real one
@@ -256,10 +256,15 @@ class Writer:
                 return name
         raise AssertionError("unreachable")
 
-    def synthetic(self, image: Tensor, place: Path) -> None:
-        """Write an image CHW uint8 as PNG."""
+    def synthetic(self, image: Tensor, place: Path) -> Path:
+        """Write an image CHW uint8 as PNG, one of bands as NumPy has it, (H, W, bands); returns where it is."""
         pixels = image.permute(1, 2, 0).numpy()
-        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(self.root / place)
+        if pixels.shape[-1] not in {1, 3}:
+            place = place.with_suffix(".npy")
+            np.save(self.root / place, pixels)
+        else:
+            Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(self.root / place)
+        return place
 
     def note(self, place: Path, label: str, source: str) -> None:
         """Remember an image for the list."""

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from ganaug.bank import GeneratorBank
-from ganaug.data import fingerprint, open_image
+from ganaug.data import fingerprint
 from ganaug.data.class_tables import made_table
+from ganaug.data.images import open_bands
 from ganaug.data.mask_files import MaskFiles, list_masks
 from ganaug.data.mask_values import NO_CLASS
 from ganaug.errors import LeakError, RecipeError
@@ -97,7 +98,7 @@ def export_masks(
     said = bank.recipe.data.table
     files = list_masks(data, None if said is None else made_table(said))
     held = set(bank.manifest.held_back_fingerprints)
-    if held and (shared := sum(fingerprint(open_image(path)) in held for path in files.images)):
+    if held and (shared := sum(fingerprint(open_bands(path)) in held for path in files.images)):
         raise LeakError(f"{shared} of the images were held back from the bank's fit; give the training images alone")
     goal = Path(out).expanduser().resolve()
     root = files.root if isinstance(data, MaskFiles) else Path(data)
@@ -148,7 +149,7 @@ def _draw(
         for index, image, one in zip(indices, made[:, :-1], made[:, -1], strict=True):
             place, beside = (part / folder / f"{prefix}{index:06d}.png" for folder in ("images", "masks"))
             (writer.root / place).parent.mkdir(parents=True, exist_ok=True)
-            writer.synthetic(image, place)
+            place = writer.synthetic(image, place)
             if coco is None:
                 _save(numbers[one.numpy()], writer.root / beside)
             else:

@@ -20,6 +20,7 @@ from ganaug.data import DatasetView, LabelledImages, read_unlabelled, usable_row
 from ganaug.data.box_files import holds_boxes
 from ganaug.data.domains import DomainImages, Domains
 from ganaug.data.folders import list_images
+from ganaug.data.images import kind_of
 from ganaug.data.items import split_item
 from ganaug.data.mask_files import holds_masks
 from ganaug.data.masks import MaskedImages
@@ -87,7 +88,7 @@ class Plan:
         if self.base is not None:
             whole = "encoder and discriminator too" if self.base.kept else "the generator alone: it keeps no more"
             lines.append(f"starts from: a bank of {', '.join(self.base.class_names[:20])} ({whole})")
-        channels = "grey" if self.data.images.shape[1] == 1 else "colour"
+        channels = kind_of(self.data.images.shape[1])
         networks = "one for each class" if self.recipe.per_class else "one for all classes"
         flip = (
             "on" if self.recipe.data.horizontal_flip else "off (data.horizontal_flip=true where mirrors keep the class)"

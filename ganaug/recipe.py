@@ -142,6 +142,8 @@ class Recipe(Section):
     def _bounded(self) -> Recipe:
         if self.kimg is None and self.minutes is None:
             raise ValueError("a budget is needed; set kimg or minutes")
+        if self.data.colour == "bands" and self.task != "segment":
+            raise ValueError(f"data.colour must be auto, grey or rgb with task {self.task}")
         if self.per_class and (self.base is not None or self.networks.keep):
             raise ValueError("per_class goes with neither base nor networks.keep; leave one out")
         formats = ("masks", "coco") if self.task == "segment" else ("imagefolder",)

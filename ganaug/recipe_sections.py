@@ -51,8 +51,10 @@ class Data(Section):
     fit: Literal["crop", "pad", "stretch"] = Field(
         "crop", description="how an image that is not square becomes square: its centre, padded, or stretched"
     )
-    colour: Literal["auto", "grey", "rgb"] = Field(
-        "auto", description="channels of the generated images; auto: grey if every image is grey"
+    colour: Literal["auto", "grey", "rgb", "bands"] = Field(
+        "auto",
+        description="channels of the generated images; auto: grey if every image is grey; bands, of images with masks: "
+        "all channels as they are, as of satellite images (auto takes five or more for bands, and a fourth for alpha)",
     )
     table: dict[str, int | str] | None = Field(
         None,

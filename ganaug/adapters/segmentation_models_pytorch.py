@@ -19,6 +19,7 @@ from ganaug.adapters.torchvision_models import save_weights
 from ganaug.bank import GeneratorBank
 from ganaug.data import to_channels, to_uint8
 from ganaug.data.class_tables import ClassTable, made_table
+from ganaug.data.images import colour_of
 from ganaug.data.mask_files import MaskFiles, list_masks
 from ganaug.data.mask_view import MaskView
 from ganaug.data.masks import MaskedImages, read_masked
@@ -65,8 +66,11 @@ class _Squares(Dataset[tuple[Tensor, Tensor]]):
         tile = bank.recipe.data.tile
         cut = [] if tile is None else [v2.RandomCrop(tile, pad_if_needed=True, padding_mode="edge")]
         flips = [v2.RandomHorizontalFlip()] if bank.recipe.data.horizontal_flip else []
+        # torchvision knows no colours of bands
+        colours = [v2.RandomApply([v2.ColorJitter(0.3, 0.3, 0.3)], 0.8)] if self.channels in {1, 3} else []
+        moved = v2.RandomAffine(15, translate=(0.1, 0.1), scale=(0.8, 1.25))
         self.transforms: Callable[[Any, Any], Any] = v2.Compose(
-            [*cut, v2.Resize((size, size), antialias=True), *flips, *_AUGMENT]
+            [*cut, v2.Resize((size, size), antialias=True), *flips, moved, *colours]
         )
 
     def __len__(self) -> int:
@@ -74,18 +78,12 @@ class _Squares(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         image, values = self.view.read(index)
-        pixels = to_channels(to_uint8(image), self.channels)
+        pixels = to_channels(to_uint8(image, bands=self.channels not in {1, 3}), self.channels)
         made: tuple[Tensor, Tensor] = self.transforms(
             tv_tensors.Image(torch.from_numpy(pixels.transpose(2, 0, 1).copy())),
             tv_tensors.Mask(torch.from_numpy(values.astype(np.int64))),
         )
         return made
-
-
-_AUGMENT = [
-    v2.RandomAffine(15, translate=(0.1, 0.1), scale=(0.8, 1.25)),
-    v2.RandomApply([v2.ColorJitter(0.3, 0.3, 0.3)], 0.8),
-]
 
 
 def train(
@@ -153,7 +151,7 @@ def _held(files: MaskFiles, bank: GeneratorBank, size: int) -> MaskedImages:
     classes, recipe = ClassTable(bank.class_names, bank.label_numbers), bank.recipe
     held = read_masked(
         files if files.table is not None else replace(files, table=classes), resolution=size, fit="stretch",
-        tile=recipe.data.tile, ignore=recipe.data.ignore, colour="grey" if bank.channels == 1 else "rgb", least=1,
+        tile=recipe.data.tile, ignore=recipe.data.ignore, colour=colour_of(bank.channels), least=1,
     )  # fmt: skip
     if held.class_names != classes.names:
         raise DataError(

@@ -47,7 +47,10 @@ def perceptual_print(image: Any) -> str:
     in one byte, in base64. The usual perceptual hash keeps the signs of such numbers alone, and two small images
     with much empty ground agree in most of them. An image that shows nothing, of one colour, has the empty print.
     """
-    grey = Image.fromarray(to_channels(to_uint8(image), 1)[:, :, 0])
+    pixels = to_uint8(image)
+    if pixels.shape[-1] not in {1, 3}:
+        pixels = pixels.mean(2, keepdims=True).round().astype(np.uint8)  # of bands
+    grey = Image.fromarray(to_channels(pixels, 1)[:, :, 0])
     small = np.asarray(grey.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS), dtype=np.float64)
     waves = dctn(small, norm="ortho")[:_KEPT, :_KEPT].ravel()[1:]
     length = float(np.linalg.norm(waves))

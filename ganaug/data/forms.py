@@ -81,7 +81,7 @@ def file_form(file: Path | bytes, *, upright: bool, mode: str | None = None) -> 
 
 def in_form(image: Any, form: ImageForm) -> Any:
     """An image, PIL or pixels HWC uint8, as a raw image of this form: its kind, mode or layout, and size."""
-    pixels = resize(to_uint8(image), form.size)
+    pixels = resize(to_uint8(image, bands=isinstance(image, np.ndarray)), form.size)
     if form.kind == "pil":
         return _as_pil(pixels, form.mode)
     array: Any = _with_channels(pixels, form.channels)
@@ -96,6 +96,8 @@ def in_form(image: Any, form: ImageForm) -> Any:
 
 
 def _as_pil(pixels: Pixels, mode: str) -> Image.Image:
+    if pixels.shape[-1] not in {1, 3}:
+        return Image.fromarray(pixels, mode)
     grey = mode in {"1", "L", "LA", "La", "F"} or mode.startswith("I")
     pixels = to_channels(pixels, 1 if grey else 3)
     image = Image.fromarray(pixels[:, :, 0] if grey else pixels)
@@ -109,9 +111,11 @@ def _as_pil(pixels: Pixels, mode: str) -> Image.Image:
 
 
 def _with_channels(pixels: Pixels, channels: int) -> Pixels:
+    if pixels.shape[-1] == channels:
+        return pixels
     colours = to_channels(pixels, 1 if channels <= 2 else 3)
-    if channels in {1, 3}:
-        return colours
+    if channels not in {2, 4}:
+        return to_channels(colours, channels)
     opaque = np.full((*colours.shape[:2], 1), 255, dtype=np.uint8)
     return np.concatenate([colours, opaque], axis=2)
 

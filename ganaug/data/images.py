@@ -1,6 +1,7 @@
 """One image: opened, turned into uint8 pixels whatever it was, made square.
 
-Everywhere behind this file an image is HWC uint8 with one channel (grey) or three (RGB).
+Everywhere behind this file an image is HWC uint8 with one channel (grey), three (RGB), or in a set of images of many
+bands, as satellites and multispectral cameras take them, with as many as these have.
 """
 
 from __future__ import annotations
@@ -16,9 +17,29 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from ganaug.errors import DataError
 
-__all__ = ["Pixels", "from_square", "open_image", "resize", "straightened", "to_channels", "to_square", "to_uint8"]
+__all__ = [
+    "MOST_BANDS",
+    "Pixels",
+    "colour_of",
+    "from_square",
+    "kind_of",
+    "open_bands",
+    "open_image",
+    "resize",
+    "straightened",
+    "to_channels",
+    "to_square",
+    "to_uint8",
+]
 
-Pixels = npt.NDArray[np.uint8]  # HWC, one or three channels
+Pixels = npt.NDArray[np.uint8]  # HWC: one channel, three, or many bands
+
+MOST_BANDS = 32
+"""Channels that an image may have."""
+_WITH_ALPHA = 4
+_BANDED = {"LA", "RGBA", "RGBX", "CMYK"}  # modes of PIL images whose channels may be bands
+
+_SHAPE = f"wanted height and width, with 1 to {MOST_BANDS} channels or none"
 
 MAX_PIXELS = 200_000_000
 READ_ERRORS = (
@@ -51,6 +72,55 @@ def open_image(path: Path) -> Image.Image:
         raise DataError(f"{path}: {_why_unreadable(error)}") from error
 
 
+def open_bands(path: Path) -> Image.Image | npt.NDArray[Any]:
+    """The image in a file, as `open_image`; also of NumPy (.npy) files, and TIFF of more bands than Pillow reads.
+
+    The pages of a TIFF of several are its bands.
+
+    Raises:
+        DataError: as of `open_image`.
+    """
+    if path.suffix.lower() == ".npy":
+        try:
+            array = np.asarray(np.load(path, allow_pickle=False))
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{path}: is no array that NumPy reads ({' '.join(str(error).split())})") from error
+        return _of_file(array, path)
+    if path.suffix.lower() in {".tif", ".tiff"} and path.is_file():
+        try:
+            with Image.open(path) as image:
+                pages = getattr(image, "n_frames", 1)
+        except READ_ERRORS:
+            pages = 0  # as of many bands
+        if pages != 1:
+            return _open_tiff(path)
+    return open_image(path)
+
+
+def _open_tiff(path: Path) -> npt.NDArray[Any]:
+    try:
+        import tifffile
+    except ImportError as error:
+        raise DataError(
+            f"{path}: is a TIFF of many bands, or none; to read such: python -m pip install 'ganaug[segmentation]'"
+        ) from error
+    try:
+        array = np.asarray(tifffile.imread(path))
+    except Exception as error:  # of many kinds, and some of the library's own
+        raise DataError(f"{path}: {_why_unreadable(error)}") from error
+    return _of_file(array, path)
+
+
+def _of_file(array: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
+    """As it is where it holds bytes or 16 bits, else as bytes."""
+    if array.dtype in (np.uint8, np.uint16):
+        return array
+    try:
+        return _eight_bits(array)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
 def _why_no_file(path: Path) -> str:
     if path.is_symlink():
         return "is a link that leads to no file"
@@ -78,23 +148,25 @@ def straightened(image: Image.Image) -> Image.Image:
         return image.copy()
 
 
-def to_uint8(image: Any) -> Pixels:
+def to_uint8(image: Any, *, bands: bool = False) -> Pixels:
     """HWC uint8 pixels, one channel or three, of an image in any of the forms that datasets hold.
 
     A PIL image of any mode (alpha is laid on white, 16 bits are scaled to 8), a tensor CHW, HWC or HW, or an array
-    HWC, CHW or HW: uint8, bool, uint16 scaled by its range, other integers within 0..255, floats within 0..1.
+    HWC, CHW or HW: uint8, bool, uint16 scaled by its range, other integers within 0..255, floats within 0..1. Five
+    channels and more are bands and stay as they are; so do two and four with `bands`, else their last one is alpha.
 
     Raises:
         DataError: it is none of these, or a float image that has been normalised.
     """
     if isinstance(image, Image.Image):
-        return _from_pil(straightened(image))
+        upright = straightened(image)
+        return _whole(np.asarray(upright)) if bands and upright.mode in _BANDED else _from_pil(upright)
     if isinstance(image, torch.Tensor):
         tensor = image.detach().as_subclass(torch.Tensor).cpu()
         array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-        return _from_array(array, channels_first=True)
+        return _from_array(array, channels_first=True, bands=bands)
     if isinstance(image, np.ndarray):
-        return _from_array(image, channels_first=False)
+        return _from_array(image, channels_first=False, bands=bands)
     raise DataError(f"an image is a {type(image).__name__}; wanted a PIL image, a tensor or an array")
 
 
@@ -140,9 +212,9 @@ def _scale_float_pil(values: npt.NDArray[np.float64]) -> Pixels:
     return np.rint(values * scale).astype(np.uint8)
 
 
-def _from_array(array: npt.NDArray[Any], *, channels_first: bool) -> Pixels:
+def _from_array(array: npt.NDArray[Any], *, channels_first: bool, bands: bool) -> Pixels:
     pixels = _eight_bits(_channels_last(array, channels_first=channels_first))
-    if pixels.shape[-1] in {1, 3}:
+    if pixels.shape[-1] in {1, 3} or bands or pixels.shape[-1] > _WITH_ALPHA:
         return _whole(pixels)
     return _from_pil(Image.fromarray(np.ascontiguousarray(pixels), "LA" if pixels.shape[-1] == 2 else "RGBA"))
 
@@ -151,22 +223,25 @@ def _channels_last(array: npt.NDArray[Any], *, channels_first: bool) -> npt.NDAr
     if array.ndim == 2:
         return array[:, :, None]
     if array.ndim != 3:
-        raise DataError(
-            f"an image has shape {tuple(array.shape)}; wanted height and width, with 1 to 4 channels or none"
-        )
+        raise DataError(f"an image has shape {tuple(array.shape)}; {_SHAPE}")
     if array_layout(array.shape, channels_first=channels_first) == "CHW":
         return array.transpose(1, 2, 0)
     return array
 
 
 def array_layout(shape: tuple[int, ...], *, channels_first: bool) -> str:
-    """HW, CHW or HWC, by which axis is short enough to be channels; `channels_first` decides where both are."""
+    """HW, CHW or HWC, by which axis is short enough to be channels; `channels_first` decides where both are.
+
+    Of bands, which may be as many as a small image is high, it is the shorter one.
+    """
     if len(shape) == 2:
         return "HW"
-    first, last = 1 <= shape[0] <= 4, 1 <= shape[-1] <= 4
-    if not first and not last:
-        raise DataError(f"an image has shape {tuple(shape)}; wanted height and width, with 1 to 4 channels or none")
-    return "CHW" if first and (channels_first or not last) else "HWC"
+    first, last = 1 <= shape[0] <= _WITH_ALPHA, 1 <= shape[-1] <= _WITH_ALPHA
+    if first or last:
+        return "CHW" if first and (channels_first or not last) else "HWC"
+    if 1 <= min(shape[0], shape[-1]) <= MOST_BANDS:
+        return "CHW" if shape[0] < shape[-1] or (channels_first and shape[0] == shape[-1]) else "HWC"
+    raise DataError(f"an image has shape {tuple(shape)}; {_SHAPE}")
 
 
 def _eight_bits(array: npt.NDArray[Any]) -> Pixels:
@@ -205,6 +280,8 @@ def resize(pixels: Pixels, size: tuple[int, int], box: tuple[float, float, float
     box = box or (0, 0, width, height)
     if size == (height, width) and box == (0, 0, width, height):
         return pixels
+    if pixels.shape[-1] not in {1, 3}:
+        return np.concatenate([resize(band, size, box) for band in np.split(pixels, pixels.shape[-1], axis=2)], axis=2)
     shrinks = size[0] * size[1] < (box[2] - box[0]) * (box[3] - box[1])
     filter_ = Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[-1] == 1 else pixels)
@@ -215,7 +292,7 @@ def to_square(image: Pixels, resolution: int, how: str) -> Pixels:
     """Pixels HWC uint8 of any size made `resolution` x `resolution`.
 
     Args:
-        image: HWC uint8, one channel or three.
+        image: HWC uint8.
         resolution: side of the result in pixels.
         how: "crop" keeps the centre, "pad" keeps everything and repeats the edge, "stretch" gives up the aspect.
     """
@@ -265,11 +342,28 @@ def is_grey(image: Pixels) -> bool:
 
 
 def to_channels(image: Pixels, channels: int) -> Pixels:
-    """Pixels HWC with one channel (the luma of RGB, exact where channels are equal) or three (grey repeated)."""
+    """Pixels HWC with one channel (the luma of RGB, exact where channels are equal) or three (grey repeated).
+
+    Raises:
+        DataError: the image has bands, and not as many.
+    """
     if image.shape[-1] == channels:
         return image
+    if image.shape[-1] not in {1, 3} or channels not in {1, 3}:
+        raise DataError(
+            f"an image has {image.shape[-1]} channels and {channels} are wanted; images of many bands go with masks "
+            "alone, all with the same bands (data.colour=bands)"
+        )
     if channels == 3:
         return np.repeat(image, 3, axis=2)
-    if channels != 1:
-        raise DataError(f"images cannot have {channels} channels; choose 1 (grey) or 3 (RGB)")
     return _whole(np.asarray(Image.fromarray(image).convert("L")))
+
+
+def colour_of(channels: int) -> str:
+    """What `data.colour` says of images of so many channels."""
+    return {1: "grey", 3: "rgb"}.get(channels, "bands")
+
+
+def kind_of(channels: int) -> str:
+    """What a person calls images of so many channels."""
+    return {1: "grey", 3: "colour"}.get(channels, f"{channels} bands")

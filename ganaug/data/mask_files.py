@@ -11,7 +11,7 @@ annotations.json                                COCO polygons and run lengths, i
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from ganaug.data.class_tables import ClassTable, find_table
-from ganaug.data.images import open_image
+from ganaug.data.forms import form_of
+from ganaug.data.images import open_bands, open_image
 from ganaug.data.mask_values import Map, mask_values
 from ganaug.errors import DataError, MissingExtraError
 
 __all__ = ["MaskFiles", "holds_masks", "image_files", "list_masks"]
 
-_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+_BANDED = _SUFFIXES | {".npy"}  # of images, which may have many bands
 _IMAGES = ("images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "701_stillsraw_full", "train")
 _MASKS = (
     "masks", "mask", "labels", "label", "annotations", "annotation", "gt", "gtfine", "segmentationclass",
@@ -43,7 +45,10 @@ _LAYOUT = "wanted images/ and masks/ with files of the same stems, or a COCO fil
 
 @dataclass(frozen=True)
 class MaskFiles:
-    """A map-style dataset of (PIL image, (H, W) int64 class numbers), each file opened when it is asked for."""
+    """A map-style dataset of (image, (H, W) int64 class numbers), each file opened when it is asked for.
+
+    An image is a PIL image, or an array as it is in an .npy file or a TIFF of many bands.
+    """
 
     root: Path
     images: list[Path]
@@ -56,10 +61,10 @@ class MaskFiles:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, Map]:
-        image = open_image(self.images[index])
+    def __getitem__(self, index: int) -> tuple[Any, Map]:
+        image = open_bands(self.images[index])
         if self.coco is not None:
-            return image, _drawn(self.coco[index], (image.height, image.width), self.images[index])
+            return image, _drawn(self.coco[index], form_of(image).size, self.images[index])
         return image, read_mask(self.masks[index], self.table)
 
     def subset(self, indices: Sequence[int]) -> MaskFiles:
@@ -73,7 +78,11 @@ def holds_masks(path: Path) -> bool:
     """Whether a folder has images and masks in folders of those names, and is thus none of class folders."""
     try:
         folders = _two_folders(path) if path.is_dir() else None
-        return folders is not None and bool(image_files(folders[0])) and bool(image_files(folders[1]))
+        return (
+            folders is not None
+            and bool(image_files(folders[0], {*_SUFFIXES, ".npy"}))
+            and bool(image_files(folders[1]))
+        )
     except OSError:  # told by who reads it
         return False
 
@@ -144,7 +153,8 @@ def _two_folders(path: Path) -> tuple[Path, Path] | None:
 
 def _pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     together = images == masks
-    ours = {path: path.relative_to(images).with_suffix("").as_posix() for path in image_files(images)}
+    files = image_files(images, _BANDED)
+    ours = {path: path.relative_to(images).with_suffix("").as_posix() for path in files}
     theirs = {path: path.relative_to(masks).with_suffix("").as_posix() for path in image_files(masks)}
     theirs = {path: stem for path, stem in theirs.items() if not stem.endswith(_NO_MASKS)}
     if together:
@@ -166,11 +176,11 @@ def _pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     return pairs
 
 
-def image_files(folder: Path) -> list[Path]:
+def image_files(folder: Path, suffixes: Set[str] = _SUFFIXES) -> list[Path]:
     """Image files in a folder and those below it, sorted; hidden ones are passed over."""
     return sorted(
         path for path in folder.rglob("*")
-        if path.is_file() and path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+        if path.is_file() and path.suffix.lower() in suffixes and not path.name.startswith(".")
     )  # fmt: skip
 
 

@@ -147,7 +147,8 @@ def read_masked(
         fit: "crop", "pad" or "stretch": how an image that is not square becomes square.
         tile: side of overlapping squares, in pixels of the image, that every larger image is cut into; none takes each
             image whole.
-        colour: "grey", "rgb", or "auto": grey if every image is grey.
+        colour: "grey", "rgb", "bands": all channels as they are, or "auto": bands from five channels on, else grey if
+            every image is grey.
         table: names of the classes, with their numbers or colours; by default what a table among the files says, else
             the numbers that the masks hold. Where those are 0 and 255 alone, 255 is a class.
         ignore: the number that says no class.
@@ -161,7 +162,7 @@ def read_masked(
     if isinstance(dataset, (str, Path)):
         dataset = list_masks(dataset, table)
     view = MaskView(dataset, raw=raw, transform=None if raw is None else lambda image, mask: (image, mask), table=table)
-    read, skipped = _read_all(view, on_bad, resolution, fit, tile)
+    read, skipped = _read_all(view, on_bad, resolution, fit, tile, bands=colour == "bands")
     if len(read) < least:
         found = "is one image with a mask" if len(read) == 1 else "are no images with masks"
         raise DataError(f"there {found}; wanted at least {least}")
@@ -169,11 +170,13 @@ def read_masked(
     return _gathered(read, skipped, classes, _places(classes, ignore), colour)
 
 
-def _read_all(view: MaskView, on_bad: str, resolution: int, fit: str, tile: int | None) -> tuple[list[_One], list[str]]:
+def _read_all(
+    view: MaskView, on_bad: str, resolution: int, fit: str, tile: int | None, *, bands: bool
+) -> tuple[list[_One], list[str]]:
     read, skipped = [], []
     for index in range(len(view)):
         try:
-            read.append(_read_one(view, index, resolution, fit, tile))
+            read.append(_read_one(view, index, resolution, fit, tile, bands))
         except DataError as error:
             if on_bad == "stop":
                 raise DataError(f"{error}; mend or remove it, or skip such: on_bad='skip', --on-bad skip") from error
@@ -181,9 +184,9 @@ def _read_all(view: MaskView, on_bad: str, resolution: int, fit: str, tile: int 
     return read, skipped
 
 
-def _read_one(view: MaskView, index: int, resolution: int, fit: str, tile: int | None) -> _One:
+def _read_one(view: MaskView, index: int, resolution: int, fit: str, tile: int | None, bands: bool) -> _One:
     image, values = view.read(index)
-    pixels, place = to_uint8(image), view.place(index)
+    pixels, place = to_uint8(image, bands=bands), view.place(index)
     if pixels.shape[:2] != values.shape:
         (height, width), (high, wide) = pixels.shape[:2], values.shape
         raise DataError(f"{place}: is {wide} x {high} pixels and its image {width} x {height}; {_SAME_SIZE}")
@@ -238,8 +241,8 @@ def _gathered(
                     f"({', '.join(map(str, sorted(places)))}); add it to the table, or mend the mask"
                 )
     squares = [square for one in read for square in one.squares]
-    grey = colour == "grey" or (colour == "auto" and all(map(is_grey, squares)))
-    images = np.stack([to_channels(square, 1 if grey else 3).transpose(2, 0, 1) for square in squares])
+    channels = _channels(read, colour)
+    images = np.stack([to_channels(square, channels).transpose(2, 0, 1) for square in squares])
     sources = [place for place, one in enumerate(read) for _ in one.squares]
     return MaskedImages(
         images=torch.from_numpy(images),
@@ -252,6 +255,22 @@ def _gathered(
         maps=torch.from_numpy(index[np.stack([square for one in read for square in one.maps])]),
         sources=torch.tensor(sources, dtype=torch.int64),
     )
+
+
+def _channels(read: Sequence[_One], colour: str) -> int:
+    """Channels of the images, which all have the same where they are bands."""
+    found: dict[int, str] = {}
+    for one in read:
+        found.setdefault(one.squares[0].shape[-1], one.place)
+    if colour == "bands" or (colour == "auto" and max(found) > 3):
+        if len(found) > 1:
+            (first, place), (second, other) = list(found.items())[:2]
+            raise DataError(
+                f"the image of {place} has {first} channels and that of {other} {second}; wanted the same bands in all"
+            )
+        return max(found)
+    grey = colour == "grey" or (colour == "auto" and all(is_grey(square) for one in read for square in one.squares))
+    return 1 if grey else 3
 
 
 def _tiles(size: tuple[int, ...], tile: int | None) -> Iterator[tuple[slice, slice]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ganaug.bank import GeneratorBank, Verdict
+from ganaug.data.images import kind_of
 from ganaug.evidence.charts import Axis, Curve, Mark, curve, tone
 from ganaug.evidence.findings import Compared, Contrast, Findings, Measured, ScreenedAway, Sides, Trained, Tried
 from ganaug.evidence.result import ROLES
@@ -266,7 +267,7 @@ def settings_rows(bank: GeneratorBank, comparison: Compared | None) -> list[tupl
     rows = [
         ("Fitted on", f"{manifest.learned_from}, for {manifest.kimg:,.4g} thousand images shown"),
         ("Held back from the fit", f"{len(manifest.held_back_fingerprints):,} images"),
-        ("Images", f"{bank.resolution} px, {'grey' if bank.channels == 1 else 'colour'}"),
+        ("Images", f"{bank.resolution} px, {kind_of(bank.channels)}"),
         ("Networks", "one pair for each class" if manifest.per_class else "one pair for all classes"),
         ("Made", f"{manifest.created} by " + ", ".join(f"{k} {v}" for k, v in manifest.versions.items())),
     ]

@@ -17,6 +17,7 @@ from torch import Tensor
 from ganaug import measures
 from ganaug.bank import CHUNK, GeneratorBank
 from ganaug.data import LabelledImages, choose_classes
+from ganaug.data.images import colour_of
 from ganaug.data.masks import MaskedImages
 from ganaug.errors import BankError, DataError, LeakError, did_you_mean
 from ganaug.gan.device import resolve_device
@@ -169,7 +170,7 @@ def _read(
 ) -> LabelledImages:
     found: LabelledImages
     if not isinstance(data, LabelledImages):
-        recipe = bank.recipe.replace({"data.colour": "grey" if bank.channels == 1 else "rgb"})
+        recipe = bank.recipe.replace({"data.colour": colour_of(bank.channels)})
         found = get_task(recipe.task).read(data, recipe, classes=classes, raw=raw, on_bad=on_bad, least=1)
     elif classes is not None:
         raise DataError("classes= goes with images that are still to be read; these are, so leave it out")

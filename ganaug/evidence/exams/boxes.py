@@ -11,6 +11,7 @@ from ganaug.adapters.detectors import is_of_ultralytics
 from ganaug.bank import GeneratorBank
 from ganaug.data import LabelledImages
 from ganaug.data.box_files import BoxFiles, find_layout, list_boxes
+from ganaug.data.images import colour_of
 from ganaug.data.objects import ObjectImages
 from ganaug.errors import DataError, RecipeError, did_you_mean
 from ganaug.evidence.arms import Control
@@ -91,7 +92,7 @@ class BoxExam:
         raw: Any = None,
     ) -> ObjectImages:
         """The objects of `source` as the bank has them: size, channels, and no class that it does not know."""
-        recipe = bank.recipe.replace({"data.colour": "grey" if bank.channels == 1 else "rgb"})
+        recipe = bank.recipe.replace({"data.colour": colour_of(bank.channels)})
         least = 2 if what == "data" else 1  # to train on, or to score
         found = get_task(recipe.task).read(source, recipe, raw=raw, on_bad=on_bad, least=least)
         assert isinstance(found, ObjectImages), "read by this task"

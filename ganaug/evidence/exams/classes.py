@@ -17,6 +17,7 @@ from ganaug.adapters.torchvision_models import Learner
 from ganaug.bank import GeneratorBank
 from ganaug.classifier import check_augment, predict, train_classifier
 from ganaug.data import LabelledImages, choose_classes
+from ganaug.data.images import colour_of
 from ganaug.errors import DataError, did_you_mean
 from ganaug.evidence.arms import Arm, Control, classical_arms, synthetic_arms, unequal
 from ganaug.evidence.gallery import Gallery, draw_samples
@@ -246,7 +247,7 @@ def read(
 ) -> LabelledImages:
     """The images of `source` in the bank's size and channels; of `names` only, in that order, where they are given."""
     if not isinstance(source, LabelledImages):
-        recipe = bank.recipe.replace({"data.colour": "grey" if bank.channels == 1 else "rgb"})
+        recipe = bank.recipe.replace({"data.colour": colour_of(bank.channels)})
         least = 2 if what == "data" else 1  # to train on, or to score
         source = get_task(recipe.task).read(source, recipe, classes=names, raw=raw, on_bad=on_bad, least=least)
     wanted = (bank.channels, bank.resolution, bank.resolution)

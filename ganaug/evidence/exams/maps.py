@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ganaug.bank import GeneratorBank
 from ganaug.data import LabelledImages
+from ganaug.data.images import colour_of
 from ganaug.data.masks import MaskedImages, scored_classes
 from ganaug.errors import DataError, RecipeError
 from ganaug.evidence.arms import Arm, Control, classical_arms, synthetic_arms
@@ -102,7 +103,7 @@ class MapExam:
     ) -> MaskedImages:
         """The pairs of `source` as the bank has them: size, channels, squares, and classes by name or number."""
         if not isinstance(source, LabelledImages):
-            recipe = bank.recipe.replace({"data.colour": "grey" if bank.channels == 1 else "rgb"})
+            recipe = bank.recipe.replace({"data.colour": colour_of(bank.channels)})
             least = 2 if what == "data" else 1  # to train on, or to score
             source = get_task(recipe.task).read(source, recipe, raw=raw, on_bad=on_bad, least=least)
         if not isinstance(source, MaskedImages):
