@@ -26,6 +26,7 @@ _APART = 0.25  # of a box that others may cover, if it has no mask to tell them 
 _EVEN = 8.0  # grey levels by which pixels of one ground differ anyway
 _SEEN = 0.5  # of the contrast that real objects have, below which a bank's is drawn again
 _LEAST_SPAN = 0.45  # of its square that an object of a bank spans, below which it is a piece of one; whole ones: 0.77
+_LEAST_SOLID = 0.5  # of the pixels that show anything of it, below which it is a haze around its box; fitted ones: 0.8
 _DRAWS = 4  # of a bank's samples, till one is whole and can be seen
 _ENOUGH = 8  # objects of a class, above which the less clear ones are left out
 
@@ -87,7 +88,7 @@ class RealObjects:
 
 
 class SceneObjects:
-    """Gives objects to paste: real ones, or a bank's; of those no mere piece, and none that would hardly be seen.
+    """Gives objects to paste: real ones, or a bank's; of those no mere piece or haze, none that would hardly be seen.
 
     Args:
         real: those of the set.
@@ -116,7 +117,7 @@ class SceneObjects:
             sample = samples[place, int(random.integers(count))]
             pixels = to_channels(np.ascontiguousarray(sample[:, :, :-1]), channels)
             made = CutOut(pixels, np.ascontiguousarray(sample[:, :, -1]), label, around)
-            if _spans(made) >= _LEAST_SPAN and _contrast(made) >= least:
+            if _spans(made) >= _LEAST_SPAN and _solid(made) >= _LEAST_SOLID and _contrast(made) >= least:
                 return made
         return None
 
@@ -164,6 +165,12 @@ def _spans(cutout: CutOut) -> float:
     """The longer side of an object's box by that of the cut-out."""
     box = cutout.box()
     return 0.0 if box is None else max(box[2] - box[0], box[3] - box[1]) / max(cutout.alpha.shape)
+
+
+def _solid(cutout: CutOut) -> float:
+    """How many of the pixels that show anything of an object are its own."""
+    seen = int(np.count_nonzero(~cutout.ground()))
+    return int(np.count_nonzero(cutout.alpha >= SOLID)) / max(1, seen)
 
 
 def _contrast(cutout: CutOut) -> float:

@@ -255,7 +255,7 @@ def test_real_objects_are_cut_from_what_can_be_read():
         assert (right - left, bottom - top) == (24, 20)
 
 
-@pytest.mark.parametrize("fault", ["pale", "piece", "nothing"])
+@pytest.mark.parametrize("fault", ["pale", "piece", "haze", "nothing"])
 def test_objects_that_could_hardly_be_seen_are_left_out(fault):
     class Pale(Pool):
         def __getitem__(self, at):
@@ -264,6 +264,8 @@ def test_objects_that_could_hardly_be_seen_are_left_out(fault):
                 sample[:, :, :3] = 132
             elif fault == "piece":
                 sample[:, :14, 3] = sample[:18, :, 3] = 0
+            elif fault == "haze":
+                sample[:, :, 3] = np.maximum(100, sample[:, :, 3])
             else:
                 sample[:, :, 3] = 100
             return sample
