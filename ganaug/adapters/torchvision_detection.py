@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,11 +111,15 @@ class DetectorTraining:
 
     def __call__(self, train: Any, score: Any, seed: int) -> dict[str, Any]:
         """mAP50 in 0..1 of the last weights on `score`, average precision of each class there, and mAP50-95."""
+        return self.score_all(train, {"score": score}, seed)["score"]
+
+    def score_all(self, train: Any, scored: Mapping[str, Any], seed: int) -> dict[str, dict[str, Any]]:
+        """The same of each of `scored`, by its name, after one training."""
         classes, where = _classes(train), torch.device(self.device)
         with seeded(seed, where):
             model = build_detector(self.model, None, len(classes), self.size, section="compare").to(where)
             _fit(model, train, self.steps, self.batch, self.lr, seed, where, lambda _: None)
-        return average_precision(model, score, classes, where)
+        return {name: average_precision(model, images, classes, where) for name, images in scored.items()}
 
 
 def build_detector(name: str, weights: str | None, classes: int, size: int, *, section: str = "train") -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,35 +70,50 @@ class YoloTraining:
 
     def __call__(self, train: Any, score: Any, seed: int) -> dict[str, Any]:
         """mAP50 in 0..1 of the last epoch's weights on `score`, average precision of each class there, and mAP50-95."""
+        return self.score_all(train, {"score": score}, seed)["score"]
+
+    def score_all(self, train: Any, scored: Mapping[str, Any], seed: int) -> dict[str, dict[str, Any]]:
+        """The same of each of `scored`, by its name, after one training."""
         real = train
         while isinstance(real, (GanAugmented, CopyPaste)):
             real = real.dataset
         with tempfile.TemporaryDirectory() as folder, _quiet():
             names = next(_placed(real))[0].classes
-            for part, images in (("train", real), ("val", score)):
+            for part, images in {"train": real, **scored}.items():
                 _write_yolo(images, Path(folder) / "images" / part)
-            data = Path(folder) / "data.yaml"
-            told = {"path": folder, "train": "images/train", "val": "images/val", "names": dict(enumerate(names))}
-            data.write_text(yaml.safe_dump(told))
+            files = {part: _described(Path(folder), part, names) for part in scored}
             kind: Any = DetectionTrainer
             if isinstance(train, (GanAugmented, CopyPaste)):
                 kind = type("HeldTrainer", (HeldTrainer,), {"held": train, "__module__": __name__})
             epochs = max(1, round(self.steps * self.batch / len(train)))
             run: dict[str, Any] = {
                 "imgsz": self.size, "batch": self.batch, "device": self.device, "workers": 0, "plots": False,
-                "verbose": False, "project": folder, "exist_ok": True, "data": str(data),
+                "verbose": False, "project": folder, "exist_ok": True,
                 "amp": False,  # whether it works is asked of a model that would be downloaded
             }  # fmt: skip
             model = build_model(Train(model=self.model))
             model.train(
                 trainer=kind, epochs=epochs, optimizer="AdamW", lr0=self.lr, nbs=self.batch, seed=seed, val=False,
-                warmup_epochs=0.1 * epochs, close_mosaic=round(0.15 * epochs), name="run", **run,
+                warmup_epochs=0.1 * epochs, close_mosaic=round(0.15 * epochs), name="run",
+                data=str(next(iter(files.values()))), **run,
             )  # fmt: skip
-            found = YOLO(Path(folder) / "run" / "weights" / "last.pt").val(name="scored", **run).box
-        by_class = {
-            names[int(number)]: float(one) for number, one in zip(found.ap_class_index, found.ap50, strict=True)
-        }
-        return {"score": float(found.map50), "per_class": by_class, "also": {"mAP50-95": float(found.map)}}
+            trained = YOLO(Path(folder) / "run" / "weights" / "last.pt")
+            found = {part: trained.val(name="scored", data=str(file), **run).box for part, file in files.items()}
+        return {part: _told(boxes, names) for part, boxes in found.items()}
+
+
+def _described(folder: Path, part: str, names: Sequence[str]) -> Path:
+    """A `data.yaml` whose validation images are those of a part."""
+    told = {"path": str(folder), "train": "images/train", "val": f"images/{part}", "names": dict(enumerate(names))}
+    file = folder / f"{part}.yaml"
+    file.write_text(yaml.safe_dump(told))
+    return file
+
+
+def _told(boxes: Any, names: Sequence[str]) -> dict[str, Any]:
+    """What a comparison is told of what Ultralytics has found."""
+    by_class = {names[int(number)]: float(one) for number, one in zip(boxes.ap_class_index, boxes.ap50, strict=True)}
+    return {"score": float(boxes.map50), "per_class": by_class, "also": {"mAP50-95": float(boxes.map)}}
 
 
 @contextmanager

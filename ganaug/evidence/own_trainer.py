@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch.utils.data import ConcatDataset, Dataset, Subset
@@ -44,6 +44,15 @@ TrainAndScore = Callable[[Dataset[Any], Dataset[Any], int], Any]
 
 "also" holds further measures by name, in 0..1 too. They are told, and decide nothing.
 """
+
+
+@runtime_checkable
+class ScoresAll(Protocol):
+    """A trainer that is scored on several sets after one training."""
+
+    def score_all(self, train: Any, scored: Mapping[str, Any], seed: int) -> Mapping[str, Any]:
+        """What a `TrainAndScore` would return of each of `scored`, by its name."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -121,7 +130,7 @@ class OwnTrials:
                 np.array([told["score"]]), {name: np.array([one]) for name, one in told["per_class"].items()},
                 told["also"],
             )
-            for told in found
+            for told in (result[part] for result in found)
         ]  # fmt: skip
 
     def size(self, arm: Arm, place: Round) -> int:
@@ -139,16 +148,17 @@ class OwnTrials:
     def _job(self, arm: Arm, place: Round, part: Part) -> Job:
         split, run = place
         images = self.parts[split]
+        judged: tuple[Part, ...] = tuple(images.judged()) if isinstance(self.trainer, ScoresAll) else (part,)
         key = {
-            "what": "own trainer 2", "trainer": _told(self.trainer), "arm": arm.key, "seed": self.seed + run,
-            "part": part, "split": split, "held": list(images.held), "data": list(images.train.fingerprints),
+            "what": "own trainer 3", "trainer": _told(self.trainer), "arm": arm.key, "seed": self.seed + run,
+            "parts": judged, "split": split, "held": list(images.held), "data": list(images.train.fingerprints),
             "bank": self.banks[split].fingerprint if arm.ratio and arm.control != "duplicated" else None,
         }  # fmt: skip
         pasting = self._pasting() if "copy-paste" in arm.augment.split("+") else None
         if pasting is not None:
             key["pasting"] = pasting
         name = f"train_and_score with {arm.name} (split {split + 1}, seed {run + 1})"
-        return Job(key, train_and_score, (arm, split, part, self.seed + run, pasting, name), name)
+        return Job(key, train_and_score, (arm, split, judged, self.seed + run, pasting, name), name)
 
     def _pasting(self) -> dict[str, Any]:
         """How real objects are pasted, as JSON."""
@@ -163,21 +173,31 @@ def train_and_score(
     banks: Sequence[GeneratorBank],
     arm: Arm,
     split: int,
-    part: Part,
+    judged: Sequence[Part],
     seed: int,
     pasting: Mapping[str, Any] | None,
     name: str,
 ) -> dict[str, Any]:
-    """A cell: give the user's trainer the arm's dataset and the part to score, and check what it returns."""
+    """A cell: give the user's trainer the arm's dataset and the parts to score, and check what it returns.
+
+    One that has `score_all(train, {name: dataset}, seed)` trains once for all of them: `{name: as of one}`.
+    """
     began = time.perf_counter()
-    held = lent[split].choose if part == "choose" else lent[split].score
-    assert held is not None
+    held: dict[str, Any] = {}
+    for part in judged:
+        images = lent[split].choose if part == "choose" else lent[split].score
+        assert images is not None
+        held[part] = Subset(*images)
     with tempfile.TemporaryDirectory() as folder:
         with warnings.catch_warnings(record=True) as warned:  # all arms' are alike: they are told once, as notes
             warnings.simplefilter("always", UserWarning)
             bank = banks[split] if arm.ratio else None
             train = _dataset(lent[split], parts[split].train, bank, arm, seed, pasting, folder)
-        told = _checked(trainer(train, Subset(*held), seed), name)
+        if isinstance(trainer, ScoresAll):
+            found = trainer.score_all(train, held, seed)
+        else:
+            found = {part: trainer(train, images, seed) for part, images in held.items()}
+        told = {part: _checked(found[part], name) for part in held}
     worries = [str(one.message) for one in warned if one.filename == __file__]  # GanAugmented's, not a library's
     return {**told, "worries": worries, "seconds": time.perf_counter() - began}
 

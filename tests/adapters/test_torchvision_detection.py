@@ -135,6 +135,9 @@ def test_any_set_of_files_is_trained_on_and_no_other(boxes, tmp_path, monkeypatc
         assert training(real, Subset(held, [1, 0]), 0)["score"] == pytest.approx(1)
     mixed = GanAugmented(subset, square_bank(), ratio=1, scenes=PLAIN, pool_dir=tmp_path)
     assert training(mixed, Subset(held, [1, 0]), 0)["score"] == pytest.approx(1)
+    both = training.score_all(subset, {"choose": Subset(held, [0]), "score": Subset(held, [1])}, 0)
+    assert list(both["choose"]["per_class"]) == ["red"]
+    assert list(both["score"]["per_class"]) == ["red", "blue"]
     with pytest.raises(DataError, match="the images are of a list; a detector is trained from files"):
         training(Subset([1, 2], [0]), held, 0)
 

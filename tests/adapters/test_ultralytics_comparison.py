@@ -32,7 +32,9 @@ def test_a_mixed_set_is_trained_on_and_scored(tmp_path, monkeypatch):
     seen = []
     scene = SceneDataset._scene
     monkeypatch.setattr(SceneDataset, "_scene", lambda self, index: seen.append(index) or scene(self, index))
-    found = training(mixed, score, 0)
+    both = training.score_all(mixed, {"choose": Subset(held, [0]), "score": score}, 0)
+    assert list(both) == ["choose", "score"]
+    found = both["score"]
     assert 0 <= found["also"]["mAP50-95"] <= found["score"] <= 1
     assert set(found["per_class"]) <= set(files.classes)
     assert set(seen) <= {4, 5, 6, 7}

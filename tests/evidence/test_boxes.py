@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -106,6 +107,31 @@ def test_copy_paste_of_real_objects_competes_with_mosaic_alone_and_scenes_are_ad
     )  # fmt: skip
     assert one.settings["augment"] == "mosaic"
     assert called == ["Subset", "GanAugmented"] * 2 + ["GanAugmented"] * 2, "two arms, and the control of the gain"
+
+
+def test_a_trainer_that_scores_several_sets_trains_once_for_all(boxes, monkeypatch):
+    trained = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Once:
+        def __call__(self, train, score, seed):
+            raise AssertionError("score_all is there")
+
+        def score_all(self, train, scored, seed):
+            trained.append((type(train).__name__, seed))
+            return {name: 0.5 + 0.01 * len(train) + 0.001 * len(images) for name, images in scored.items()}
+
+    class Lent(BoxExam):
+        def trainer(self, settings, device):
+            return Once(), {"augments": settings.augments, "by_steps": True}
+
+    monkeypatch.setattr("ganaug.evidence.exams._LENT", {"detect": Lent()})
+    found = ganaug.compare(boxes, square_bank(), val=boxes, test=boxes, ratios=[0.5, 1.0], seeds=2)
+    assert found.baselines[0].choosing == pytest.approx((0.5 + 0.09 + 0.004,) * 2)
+    assert found.final[0].mean == pytest.approx(0.5 + 0.09 + 0.003), "that of three images, of the same trainings"
+    assert found.chosen.ratio == 1.0
+    arms = 2 + 2 + 1  # baselines, ratios and the control of the gain
+    assert len(trained) == 2 * arms
 
 
 def test_with_few_minutes_one_baseline_is_trained(fake, boxes, monkeypatch):
