@@ -129,7 +129,7 @@ def test_large_objects_are_told(tmp_path, bank):
 def test_what_cannot_be_is_said(real, bank, tiny_bank):
     with pytest.raises(BankError, match="scenes wants a bank of task detect"):
         GanAugmented(real, tiny_bank, ratio=1.0, scenes=PLAIN)
-    with pytest.raises(BankError, match="soft labels"):
+    with pytest.raises(BankError, match="soft_labels=True wants a bank of task classify"):
         mixed_of(real, bank, soft_labels=True)
     with pytest.raises(DataError, match="share no class"):
         mixed_of(real, square_bank(class_names=("cat", "dog")))
