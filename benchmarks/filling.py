@@ -226,7 +226,7 @@ def augment(given: argparse.Namespace, recipe: Recipe) -> dict:
         scale = (0.02, 0.33)
         filling = RandomFilling(bank, p=0.5, scale=scale)
         smooth = RandomFilling(bank, p=0.5, scale=scale)
-        smooth.bank.fill = lambda images, holes, seed=0: fillings_smooth(images, holes)
+        smooth.filler.bank.fill = lambda images, holes, seed=0: fillings_smooth(images, holes)
         kinds = {"alone": None, "erasing": v2.RandomErasing(p=0.5, scale=scale), "smooth": smooth, "filling": filling}
         found = {}
         for name, hide in kinds.items():

@@ -58,6 +58,7 @@ def test_the_python_blocks_run(pets, monkeypatch):
     assert enlarged["images"].shape == (8, 3, 32, 32)
     assert enlarged["train"][30][0].size == (64, 72)
     pytest.importorskip("albumentations")
+    untrained_filler().save(pets / "ground.ganaug")
     swapped = {}
     exec(compile(swap, "README.md", "exec"), swapped)
     assert swapped["shown"].shape == (20, 24, 3)
@@ -85,9 +86,10 @@ def test_the_block_on_boxes_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_yolo(tmp_path / "cells")
     square_bank().save(tmp_path / "cells.ganaug")
+    untrained_filler().save(tmp_path / "ground.ganaug")
     made = {}
     exec(compile(BLOCKS[7], "README.md", "exec"), made)
-    assert len(made["train"]) == 9
+    assert len(made["train"]) == len(made["bare"]) == 9
     assert [image.dtype for image in made["images"]] == [torch.float32] * 4
     assert all(len(target["boxes"]) == len(target["labels"]) for target in made["targets"])
 

@@ -1,6 +1,7 @@
 """Albumentations: a transform that now and then shows a synthetic sample in the place of a real one.
 
-Written for albumentations 2.0 and for albumentationsx, its successor of the same import name.
+`SyntheticErasing`, which hides a region, is in `albumentations_erasing`. All are written for albumentations 2.0 and for
+albumentationsx, its successor of the same import name.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ganaug.adapters.albumentations_drawing import DrawingTransform
+from ganaug.adapters.albumentations_erasing import SyntheticErasing
 from ganaug.bank import MOST_SAMPLES, GeneratorBank
 from ganaug.data import to_channels
 from ganaug.data.class_tables import made_table
@@ -31,18 +34,17 @@ from ganaug.errors import BankError, DataError, MissingExtraError, RecipeError
 from ganaug.pool import SamplePool
 
 try:
-    from albumentations.core.transforms_interface import BasicTransform
     from albumentations.core.type_definitions import Targets
 except ImportError as error:
     raise MissingExtraError("albumentations", "albumentations") from error
 
-__all__ = ["SyntheticSwap"]
+__all__ = ["SyntheticErasing", "SyntheticSwap"]
 
 _ALL = ("images", "volume", "volumes")  # several images at once, which one sample cannot stand for
 _SHAPES = ("masks", "mask3d", "masks3d", "bboxes", "keypoints")  # where things are in the real image
 
 
-class SyntheticSwap(BasicTransform):  # type: ignore[misc]
+class SyntheticSwap(DrawingTransform):
     """Swaps a sample for a synthetic one with probability p; for training images alone.
 
     `A.Compose([SyntheticSwap("pets.ganaug", p=0.3), A.HorizontalFlip()])`, called as `transform(image=image, label=3)`,
@@ -121,20 +123,6 @@ class SyntheticSwap(BasicTransform):  # type: ignore[misc]
         """What is swapped, and how."""
         return {"image": self.apply, "mask": self.apply_to_mask}
 
-    if hasattr(BasicTransform, "sample_parameters"):  # albumentationsx, which lets nobody define the other
-
-        def sample_parameters(self, params: Any, data: Mapping[str, Any], targets: Any, sampling: Any) -> Any:
-            """The sample that this call shows: `sample`, as `_drawn` gives it."""
-            from albumentations.core.transform_params import SampledParams
-
-            return SampledParams(params={"sample": self._drawn(data, sampling.py_random)})
-
-    else:
-
-        def get_params_dependent_on_data(self, params: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-            """The sample that this call shows: `sample`, as `_drawn` gives it."""
-            return {"sample": self._drawn(data, self.py_random)}
-
     def apply(self, img: npt.NDArray[Any], sample: Pixels | None = None, **params: Any) -> npt.NDArray[Any]:
         """The sample's image, as large and of as many channels as the one that is given."""
         if not isinstance(img, np.ndarray) or img.dtype != np.uint8:
@@ -159,7 +147,10 @@ class SyntheticSwap(BasicTransform):  # type: ignore[misc]
         made: npt.NDArray[Any] = mask_like(self._numbers[drawn], mask, self._table)
         return made
 
-    def _drawn(self, data: Mapping[str, Any], source: random.Random) -> Pixels | None:
+    def _drawn(self, data: Mapping[str, Any], source: random.Random) -> dict[str, Any]:
+        return {"sample": self._shown(data, source)}
+
+    def _shown(self, data: Mapping[str, Any], source: random.Random) -> Pixels | None:
         """A sample as the pool has it, HWC uint8, or an image painted; none where this class is swapped less often."""
         if data.get("image") is None:
             raise DataError("the call has no image; wanted transform(image=...)")
@@ -200,14 +191,6 @@ class SyntheticSwap(BasicTransform):  # type: ignore[misc]
     @property
     def _channels(self) -> int:
         return int(self._manifest.shape["image_channels"])
-
-    def get_base_init_args(self) -> dict[str, Any]:
-        """Nothing beside `get_transform_init_args`."""
-        return {}
-
-    def get_transform_init_args(self) -> dict[str, Any]:
-        """The arguments as they were given: an "auto" asks the verdict again."""
-        return dict(self._arguments)
 
 
 class _Painter:
