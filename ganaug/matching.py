@@ -30,6 +30,7 @@ MOST_CHECKED = 2000  # images whose fingerprints are looked at
 STRANGE_SHARE = 0.1  # images that the bank was not fitted on, above which it is said
 MOST_SIZES = 64  # images whose size is looked at
 MUCH_LARGER = 2  # times the bank's resolution
+_HIGHEST = 128  # resolution that a recipe may have
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,10 @@ def larger_images(view: View, bank: GeneratorBank, *, enlarged: bool = False) ->
     if side <= MUCH_LARGER * bank.resolution:
         return None
     way = "enlarge them by a bank of recipe enlarge-64 (enlarge=), " if bank.task == "classify" and not enlarged else ""
+    way += f"fit at {2 * bank.resolution} px (resolution), or " if bank.resolution < _HIGHEST else ""
     return (
         f"real {view.what} are about {side} px and the bank's {bank.resolution} px: synthetic {view.what} are "
-        f"enlarged to their size and will look soft; {way}fit at a higher resolution, or shrink the real images first"
+        f"enlarged to their size and will look soft; {way}shrink the real images first"
     )
 
 

@@ -122,7 +122,7 @@ def test_images_held_back_from_the_fit_are_an_error(real):
 def test_large_objects_are_told(tmp_path, bank):
     big = list_boxes(write_yolo(tmp_path / "set"))
     wide = [(image.resize((800, 640)), {**target, "boxes": target["boxes"] * 10}) for image, target in big]
-    with pytest.warns(UserWarning, match="real objects are about 286 px and the bank's 32 px"):
+    with pytest.warns(UserWarning, match="real objects are about 286 px and the bank's 32 px: .*; fit at 64 px"):
         mixed_of(wide, bank)
 
 
