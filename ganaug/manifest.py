@@ -45,6 +45,8 @@ class Verdict(BaseModel):
         """The outcome in one sentence."""
         interval = f"95 % interval {100 * self.low:+.1f} to {100 * self.high:+.1f}"
         subject = "measured on this bank" if self.subject == "bank" else "measured on refits of this recipe"
+        if self.augment not in (None, "none", "own"):
+            subject += f", all images trained on with {self.augment}"
         if not (any(self.ratio.values()) if isinstance(self.ratio, dict) else self.ratio):
             return (
                 f"no ratio tried was shown to help: {100 * self.gain:+.1f} points of {self.metric} ({interval}; "

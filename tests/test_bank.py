@@ -111,6 +111,8 @@ def test_a_verdict_says_what_was_found() -> None:
     )
     none = VERDICT.model_copy(update={"ratio": 0.0, "gain": -0.01, "low": -0.03, "high": 0.01, "subject": "bank"})
     assert none.sentence.startswith("no ratio tried was shown to help: -1.0 points")
+    pasted = none.model_copy(update={"augment": "mosaic+copy-paste"})
+    assert pasted.sentence == f"{none.sentence}, all images trained on with mosaic+copy-paste"
     assert VERDICT.model_copy(update={"ratio": {"cat": 1.0, "dog": 0.5}}).sentence.startswith("cat 1, dog 0.5 synth")
     treated = VERDICT.model_copy(update={"annealed": True, "soft": True})
     assert treated.sentence.startswith("0.5 synthetic images per real one, annealed, soft labels: +2.1 points")
