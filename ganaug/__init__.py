@@ -32,6 +32,7 @@ The house, from the floor up; each part imports only from parts above it in this
                    bank_pictures.py, what it makes of pictures that it is given, and bank_filling.py, of their holes
     classifier.py  the reference classifier: judge of samples, learner of comparisons; crossfit.py, judging honestly;
                    segmenter.py, the reference segmenter; showing.py, in which order both are shown images
+    map_reader.py  who says whether a snapshot's images show their maps
     map_shares.py  how many pixels each class has in new label maps, beside real ones
     guesses.py     which class an unlabelled image is of; basing.py, fits that start from a bank
     fitting.py     dataset + recipe -> bank; planning.py, what is settled before; beside.py, what is learned from beside

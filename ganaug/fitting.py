@@ -28,6 +28,7 @@ from ganaug.gan.processes import Processes
 from ganaug.gan.training import Shape, Training
 from ganaug.launching import Devices
 from ganaug.manifest import Happening
+from ganaug.map_reader import train_reader
 from ganaug.planning import OnBad, Plan, RecipeLike, enough_memory, plan_fit
 from ganaug.progress import Bar
 from ganaug.tasks import get_task
@@ -37,9 +38,8 @@ __all__ = ["fit", "fit_plan"]
 
 _SHOWN = 8  # images of a class in a grid
 _SCORES = (
-    "score", "coverage", "kernel_distance", "spread_ratio", "sharpness_ratio", "noise_ratio", "source_ratio",
-    "detail_ratio", "error_ratio",
-    "distance_left", "tint_left", "verdict", "content",
+    "score", "map_dice", "coverage", "kernel_distance", "spread_ratio", "sharpness_ratio", "noise_ratio",
+    "source_ratio", "detail_ratio", "error_ratio", "distance_left", "tint_left", "verdict", "content",
 )  # fmt: skip
 _COMPARED, _LEAST_COMPARED = 6000, 100  # real images that a snapshot is compared with: in all, and of each class
 
@@ -148,14 +148,15 @@ def _fit_here(
         others = others_of(plan, processes, run)
         parts = _parts(plan, others)
         with enough_memory(plan.recipe), Bar(plan.recipe.kimg or 0, shown=progress and processes.first) as bar:
-            judge = None
+            judge = reader = None
             if processes.first:
+                reader = train_reader(plan.data, plan.recipe, plan.ranks.device)
                 known = get_task(plan.recipe.task).to_tell_apart(plan.data)
                 if known is not None:
                     half = half_pays(torch.device("cpu"))
                     judge = measures.train_features(*known, seed=plan.recipe.seed, half=half)
             for part in parts:
-                examiner = _Examiner(plan, part, judge) if processes.first else None
+                examiner = _Examiner(plan, part, judge, reader) if processes.first else None
                 fits.append(_fit_part(plan, part, len(parts), examiner, bar))
     finally:
         if run is not None:
@@ -227,6 +228,8 @@ class _Examiner:
     part: _Part
     judge: measures.FeatureNetwork | None
     """None where the task scores without one."""
+    reader: Callable[[Tensor, Tensor], float] | None
+    """See `Exam`."""
     exam: Exam = field(init=False)
 
     def __post_init__(self) -> None:
@@ -238,7 +241,9 @@ class _Examiner:
         asked = labels + (self.part.index if recipe.per_class else 0) if known > 1 else None
         images, image_labels = self.part.real
         rows = _compared(image_labels, len(self.part.classes))
-        self.exam = Exam(recipe, self.judge, images[rows], image_labels[rows], noise, labels, asked, known)
+        self.exam = Exam(
+            recipe, self.judge, images[rows], image_labels[rows], noise, labels, asked, known, self.reader
+        )  # fmt: skip
 
     def score(self, generator: nn.Module) -> tuple[float, dict[str, float]]:
         """One number to choose a snapshot by, and what is worth logging."""

@@ -71,6 +71,8 @@ def test_a_bank_makes_pairs_and_the_same_after_loading(bank, tmp_path):
     assert images.shape == (5, 3, 32, 32)
     assert maps.shape == (5, 32, 32)
     assert set(maps.unique().tolist()) <= {0, 1, 255}
+    scores = bank.manifest.scores
+    assert scores["score"] == pytest.approx(scores["map_dice"] * scores["coverage"])
     again = ganaug.load(bank.save(tmp_path / "squares.ganaug"))
     assert again.class_names == ("background", "object")
     assert again.label_numbers == (0, 255)

@@ -69,7 +69,7 @@ _MEASURES = {
 
 _UNBOUNDED = ("kernel_distance", "spread")  # the others are shares, or about one
 
-_CURVES = ("score", "coverage", "kernel_distance", "spread_ratio", "sharpness_ratio", "reconstruction")
+_CURVES = ("score", "map_dice", "coverage", "kernel_distance", "spread_ratio", "sharpness_ratio", "reconstruction")
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ class ClassifyTask:
         apart two of its neighbours in its class are; 0 where nothing varies, or all in one way. `source_ratio` is how
         far a variation is from its image, by how far a neighbour is. Root mean squares of pixels.
         """
-        score, found = exam.fidelity(generator)
+        score, found = exam.fidelity(exam.samples(generator))
         if not isinstance(generator, VariationGenerator):
             return score, found
         varied = variety(generator, exam.images, exam.image_labels)

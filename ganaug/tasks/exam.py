@@ -32,6 +32,8 @@ class Exam:
     """(M,) int64: the judge's numbers of the classes asked for; None where it knows no classes."""
     known: int = 1
     """How many classes the judge knows."""
+    reader: Callable[[Tensor, Tensor], float] | None = None
+    """Where samples have maps: of images NCHW and maps (N, H, W) uint8 the mean Dice of these and what is seen."""
     real_features: Tensor = field(init=False)
     _measured: dict[str, list[float]] = field(init=False, default_factory=dict)
 
@@ -57,9 +59,11 @@ class Exam:
         assert self.judge is not None, "as above"
         return self.judge.classes(self.judge.features(images))
 
-    def fidelity(self, generator: nn.Module) -> tuple[float, dict[str, float]]:
-        """One number to choose a snapshot by, and what is worth logging: are samples like real ones, and as varied?"""
-        synthetic = self.samples(generator)
+    def fidelity(self, synthetic: Tensor) -> tuple[float, dict[str, float]]:
+        """One number to choose a snapshot by, and what is worth logging: are samples like real ones, and as varied?
+
+        `synthetic` are those of `noise` and `labels`, NCHW uint8.
+        """
         features = self.features(synthetic)
         found = measures.fidelity(self.real_features, self.image_labels, features, self.labels)
         spreads = self._ratios(measures.spread, synthetic)

@@ -23,6 +23,7 @@ from ganaug.tasks.exam import Exam
 
 __all__ = ["SegmentTask"]
 
+_CHUNK = 64  # samples made at a time
 _MOST_MAPS = 2048  # that a generator keeps
 _MOST_VALUES = 2**25  # of the images that go with them, where sketches are made of these
 
@@ -123,8 +124,24 @@ class SegmentTask:
         return data.images, data.labels
 
     def score(self, generator: nn.Module, exam: Exam) -> tuple[float, dict[str, float]]:
-        """See `ClassifyTask.score`."""
-        return exam.fidelity(generator)
+        """Do samples show their maps, and are there such as look like every real image? The product of both.
+
+        The first is the mean Dice of each sample's map and what is seen in its image by a segmenter of real pairs, the
+        GAN-test of Shmelkov et al. (2018, 1807.09499, section 3); the second is coverage.
+        """
+        assert exam.reader is not None, "its samples have maps"
+        assert isinstance(generator, MapGenerator), "built by this task"
+        images, maps = self._pairs(generator, exam.noise)
+        _, found = exam.fidelity(images)
+        dice = exam.reader(images, maps)
+        return dice * found["coverage"], {"map_dice": dice, **found}
+
+    @torch.no_grad()
+    def _pairs(self, generator: MapGenerator, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Images NCHW and maps (N, H, W) uint8 on the CPU."""
+        made = [generator.pairs(part.to(generator.maps.device)) for part in noise.split(_CHUNK)]
+        images = torch.cat([part.add(1).mul(127.5).round().to("cpu", torch.uint8) for part, _ in made])
+        return images, torch.cat([maps.cpu() for _, maps in made])
 
     def view(
         self, dataset: Any, recipe: Recipe, numbers: Sequence[int], *, raw: Any = None, transform: Any = None
