@@ -35,6 +35,7 @@ _TURNED = 12.0  # degrees at the most
 _SCALED = 0.25  # natural logarithm of the factor, at the most
 _MOVED = 0.15  # of the side, at the most
 _SEAM = 1  # pixels around an object that is put in, and around one that was taken away, that are unknown
+_DEEP = 2  # pixels from the border of a class, from where on a pixel shows that class alone
 _ALIKE = 0.5  # of the mean distance of an image's colours from others': from so near an object's pixels may come
 
 
@@ -159,16 +160,24 @@ class MapComposer:
 def pulled(asked: npt.NDArray[np.int64], map: Map, image: Map) -> tuple[Map, Mask]:
     """A sketch of the map `asked` (H, W), of pixels of `image` (C, H, W) that shows `map` (H, W).
 
-    Each is the nearest one of the class asked for; where the image has none of that class, nothing is known.
+    Each is the nearest one of the class asked for that lies inside it: beside another class there are halos, which
+    would stay where that was. Where the image has none of that class, nothing is known.
     """
     sketch, known = image.copy(), np.zeros(asked.shape, dtype=bool)
     for cls in np.unique(asked).tolist():
         there, here = map == cls, asked == cls
         if there.any():
-            rows, columns = ndimage.distance_transform_edt(~there, return_distances=False, return_indices=True)
+            inside = _inside(there)
+            rows, columns = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
             sketch[:, here] = image[:, rows[here], columns[here]]
             known |= here
     return sketch, known
+
+
+def _inside(region: Mask) -> Mask:
+    """Its pixels that are `_DEEP` from any other, or its deepest, where it has none; beyond the border it goes on."""
+    depth = ndimage.distance_transform_edt(np.pad(region, 1, mode="edge"))[1:-1, 1:-1]
+    return np.asarray(region & (depth >= min(_DEEP, depth.max())))
 
 
 def class_shares(maps: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np.float64]:

@@ -123,6 +123,19 @@ def test_a_sketch_of_any_map_has_the_nearest_pixels_of_its_classes():
     assert np.array_equal(pulled(none, maps[0], image)[1], none != 5)
 
 
+def test_halos_are_not_pulled_along():
+    maps = discs(2)
+    image = COLOURS[maps[0]].transpose(2, 0, 1).copy()
+    edge = ndimage.binary_dilation(maps[0] > 0) & (ndimage.binary_erosion(maps[0] > 0) == 0)
+    image[:, edge] = 7
+    sketch, _ = pulled(maps[1].astype(np.int64), maps[0], image)
+    assert np.array_equal(sketch, COLOURS[maps[1]].transpose(2, 0, 1))
+    thin = np.zeros((16, 16), np.uint8)
+    thin[:, 8] = 1
+    line = np.where(thin, 200, 20).astype(np.uint8)[None]
+    assert np.array_equal(pulled(thin.T.astype(np.int64), thin, line)[0][0], line[0].T), "a line has no inside"
+
+
 def test_an_object_takes_the_colour_of_the_ground_that_it_comes_to():
     maps = discs(1)
     composer, random = MapComposer(maps, 3, mirror=False, images=COLOURS[maps].transpose(0, 3, 1, 2)), None
