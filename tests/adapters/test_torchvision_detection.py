@@ -4,6 +4,7 @@ import functools
 import pytest
 import torch
 from drawn_boxes import COLOURS, square_bank, write_yolo
+from fillers import untrained_filler
 from safetensors import safe_open
 from torch import nn
 from torch.utils.data import ConcatDataset, Subset
@@ -13,11 +14,12 @@ import ganaug
 from ganaug import measures
 from ganaug.adapters import torchvision_detection as adapter
 from ganaug.adapters.torchvision_detection import DetectorTraining, average_precision, build_detector, train
+from ganaug.bank import GeneratorBank
 from ganaug.data import fingerprint, open_image
 from ganaug.data.box_files import list_boxes
 from ganaug.data.copy_paste import CopyPaste
 from ganaug.dataset import GanAugmented
-from ganaug.errors import DataError, LeakError, MissingExtraError, RecipeError, TrainingError
+from ganaug.errors import BankError, DataError, LeakError, MissingExtraError, RecipeError, TrainingError
 from ganaug.recipe import Scenes, Train, load_recipe
 from ganaug.workflow import run
 
@@ -192,12 +194,20 @@ def test_the_recipe_goes_from_a_set_to_a_detector(boxes, tmp_path, monkeypatch):
         }
     )  # fmt: skip
     said = []
-    result = run(recipe, data=boxes, out=tmp_path / "run", device="cpu", say=said.append)
+    filled, filler = [], untrained_filler().save(tmp_path / "ground.ganaug")
+    fill_in_turn = GeneratorBank.fill_in_turn
+    monkeypatch.setattr(
+        GeneratorBank, "fill_in_turn", lambda *args, **more: filled.append(1) or fill_in_turn(*args, **more)
+    )
+    result = run(recipe, data=boxes, out=tmp_path / "run", fill=filler, device="cpu", say=said.append)
+    assert filled  # the grounds of half of the scenes
     assert (result.bank.is_file(), result.comparison, result.exported) == (True, None, None)
     assert 0 <= result.trained.map50_95 <= result.trained.map50 <= 1
     assert any(line.startswith("epoch 1") for line in said)
     with safe_open(result.trained.weights, framework="pt") as kept:
         assert kept.metadata()["classes"] == '["red", "blue"]'
+    with pytest.raises(BankError, match="recipe such as fill-64"):
+        run(recipe, data=boxes, out=tmp_path / "no", fill=result.bank, say=said.append)
     with pytest.raises(RecipeError, match="no detector of"):
         run(recipe.replace({"train.model": "fasterrcnn"}), data=boxes, out=tmp_path / "no", say=said.append)
 
