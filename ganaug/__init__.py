@@ -6,7 +6,8 @@ r"""ganaug: conditional GANs trained on your own few images, mixed in with one l
 The house, from the floor up; each part imports only from parts above it in this list:
 
     errors.py      GanaugError and its children: what was got, what was wanted, what to do
-    recipe.py      what a recipe may say: typed, validated; YAML in, resolved YAML out; recipe_sections.py, its settings
+    recipe.py      what a recipe may say: typed, validated; YAML in, resolved YAML out; recipe_sections.py, the
+                   settings of a fit, recipe_use.py, of what is done with its bank
     output.py      where results are written, and never over what the user has
     compositing/   arrays only: new label maps from real ones, objects cut out and recombined, grounds filled in;
                    tiles.py, images of any size made of overlapping tiles; holes.py, holes drawn at random, and

@@ -1,7 +1,8 @@
 """What a recipe may say: typed, documented, validated; YAML in, resolved YAML out.
 
-A recipe is a YAML mapping. Values come from the defaults in recipe_sections.py and below, then the recipe's file, then
-`--set` (`gan.r1=0.5`), then flags. Everything a fit did can be repeated from the resolved recipe in its run folder.
+A recipe is a YAML mapping. Values come from the defaults in recipe_sections.py, recipe_use.py and below, then the
+recipe's file, then `--set` (`gan.r1=0.5`), then flags. Everything a fit did can be repeated from the resolved recipe in
+its run folder.
 """
 
 from __future__ import annotations
@@ -17,10 +18,8 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from ganaug.errors import RecipeError, did_you_mean
 from ganaug.recipe_latent import Latent
 from ganaug.recipe_sections import (
-    Compare,
     Data,
     Enlarging,
-    Export,
     Filling,
     Gan,
     Maps,
@@ -28,15 +27,13 @@ from ganaug.recipe_sections import (
     Networks,
     Objects,
     Reconstruction,
-    Scenes,
-    Screening,
     Section,
     Snapshots,
-    Train,
     Translation,
     Unlabelled,
     Variation,
 )
+from ganaug.recipe_use import Compare, Export, Scenes, Screening, Train
 
 __all__ = [
     "Compare",

@@ -15,6 +15,26 @@ from ganaug.recipe import recipe_names
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+TELLING = {
+    "wrap": "DataLoader(train, batch_size=64",
+    "fit": "ganaug.compare(",
+    "vary": "bank.vary(",
+    "enlarge": "larger.enlarge(",
+    "translate": "bank.translate(",
+    "fill": "bank.fill(",
+    "explore": "ganaug.explore(",
+    "boxes": "list_boxes(",
+    "swap": "SyntheticSwap(",
+}
+"""What the block of that name alone says."""
+
+
+def run_block(name):
+    """What the block leaves behind."""
+    (block,) = [block for block in BLOCKS if TELLING[name] in block]
+    left = {}
+    exec(compile(block, "README.md", "exec"), left)
+    return left
 
 
 @pytest.fixture
@@ -30,45 +50,37 @@ def pets(tmp_path, monkeypatch):
 
 
 def test_the_python_blocks_run(pets, monkeypatch):
-    assert len(BLOCKS) == 9
-    wrap, fit, vary, enlarge, _, _, explore, _, swap = BLOCKS
-    fitted = {}
-    exec(compile(fit, "README.md", "exec"), fitted)
+    assert len(BLOCKS) == len(TELLING)
+    fitted = run_block("fit")
     assert fitted["images"].shape == (16, 3, 16, 16)
     assert fitted["bank"].verdict is None
-    wrapped = {}
-    exec(compile(wrap, "README.md", "exec"), wrapped)
+    wrapped = run_block("wrap")
     assert len(wrapped["train"]) == 24 * (1 + fitted["comparison"].verdict.ratio)
     assert wrapped["images"].shape[1:] == (3, 32, 32)
     monkeypatch.setattr("ganaug.exploring.survey._STEPS", 4)
-    explored = {}
-    exec(compile(explore, "README.md", "exec"), explored)
+    explored = run_block("explore")
     assert [direction.number for direction in explored["found"].directions] == [0, 1, 2, 3]
     assert explored["moved"].fingerprint != fitted["bank"].fingerprint
-    varied = {}
-    exec(compile(vary, "README.md", "exec"), varied)
+    varied = run_block("vary")
     assert varied["varied"].shape == (8, 3, 16, 16)
     assert len(varied["train"]) == 48
-    enlarged = {}
     for path in sorted((pets / "pets").rglob("*.png")):
         (pets / "photos" / path.parent.name).mkdir(parents=True, exist_ok=True)
         Image.open(path).resize((64, 72)).save(pets / "photos" / path.parent.name / path.name)
     with pytest.warns(UserWarning, match="was not fitted on"):
-        exec(compile(enlarge, "README.md", "exec"), enlarged)
+        enlarged = run_block("enlarge")
     assert enlarged["images"].shape == (8, 3, 32, 32)
     assert enlarged["train"][30][0].size == (64, 72)
     pytest.importorskip("albumentations")
     untrained_filler().save(pets / "ground.ganaug")
-    swapped = {}
-    exec(compile(swap, "README.md", "exec"), swapped)
+    swapped = run_block("swap")
     assert swapped["shown"].shape == (20, 24, 3)
 
 
 def test_the_block_on_translation_runs(pets):
     (pets / "pets").rename(pets / "day")
     untrained_translator().save(pets / "day-to-night.ganaug")
-    made = {}
-    exec(compile(BLOCKS[4], "README.md", "exec"), made)
+    made = run_block("translate")
     assert len(made["train"]) == 24
     assert made["night"].shape == (3, 20, 20)
 
@@ -76,8 +88,7 @@ def test_the_block_on_translation_runs(pets):
 def test_the_block_on_filling_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     untrained_filler().save(tmp_path / "ground.ganaug")
-    made = {}
-    exec(compile(BLOCKS[5], "README.md", "exec"), made)
+    made = run_block("fill")
     assert made["filled"].shape == (2, 3, 90, 120)
     assert made["shown"].shape == (3, 90, 120)
 
@@ -87,8 +98,7 @@ def test_the_block_on_boxes_runs(tmp_path, monkeypatch):
     write_yolo(tmp_path / "cells")
     square_bank().save(tmp_path / "cells.ganaug")
     untrained_filler().save(tmp_path / "ground.ganaug")
-    made = {}
-    exec(compile(BLOCKS[7], "README.md", "exec"), made)
+    made = run_block("boxes")
     assert len(made["train"]) == len(made["bare"]) == 9
     assert [image.dtype for image in made["images"]] == [torch.float32] * 4
     assert all(len(target["boxes"]) == len(target["labels"]) for target in made["targets"])
