@@ -163,7 +163,10 @@ def main() -> None:
         + " ".join(a if "/" not in a else Path(a).name for a in sys.argv[1:]),
         "versions": {"ganaug": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "summary": summed_up(rows, given.counts),
-        "draws": [{key: row[key] for key in ("draw", "augments", "candidates")} for row in rows],
+        "draws": [
+            {key: row[key] for key in ("draw", "augments", "candidates")} | {"summary": summed_up([row], given.counts)}
+            for row in rows
+        ],
     }
     print(json.dumps(result["summary"]))
     if given.out:
