@@ -160,9 +160,8 @@ def map_colours(maps: Tensor) -> Tensor:
 
 
 def as_picture(image: Tensor) -> Image.Image:
-    """An image CHW uint8, grey or RGB, as PIL has it; of bands the first three, or the first of two."""
-    shown = image if image.shape[0] in (1, 3) else image[: 3 if image.shape[0] > 3 else 1]
-    array = shown.permute(1, 2, 0).numpy()
+    """An image CHW uint8, grey or RGB, perhaps with alpha, as PIL has it; of five bands and more the first three."""
+    array = (image if image.shape[0] <= 4 else image[:3]).permute(1, 2, 0).numpy()
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 

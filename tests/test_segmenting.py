@@ -217,7 +217,8 @@ def test_a_verdict_and_its_page(ganaug_command, bank, squares, tmp_path):
 @pytest.mark.slow
 def test_a_whole_recipe(squares, tmp_path, monkeypatch):
     monkeypatch.setattr(measures, "train_features", functools.partial(measures.train_features, steps=3))
-    recipe = ganaug.load_recipe("segment-64").replace({**TINY, "compare.steps": 2, "compare.batch": 4})
+    few = {**TINY, "compare.steps": 2, "compare.batch": 4, "export": {"out": "pairs", "format": "coco"}}
+    recipe = ganaug.load_recipe("segment-64").replace(few)
     said = []
     done = ganaug.run(recipe, data=squares, out=tmp_path / "out", device="cpu", say=said.append)
     assert "2 of 5 images are held back" in said[0]
@@ -231,8 +232,8 @@ def test_a_whole_recipe(squares, tmp_path, monkeypatch):
     assert all(line.endswith(".png,") for line in held[1:])
     assert (tmp_path / "out/preview.png").exists()
     assert (tmp_path / "out/bank.run/report.html").exists()
-    with pytest.raises(RecipeError, match="export and train of a recipe are for classes of images"):
-        ganaug.run(recipe.replace({"export.out": "x"}), data=squares, out=tmp_path / "other", device="cpu")
+    assert done.exported == tmp_path / "out/pairs"
+    assert sorted(path.name for path in done.exported.iterdir()) == ["annotations.json", "ganaug.csv", "images"]
 
 
 def test_what_label_maps_do_not_go_with(bank, tiny_bank, squares, tmp_path):
