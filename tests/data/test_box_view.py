@@ -296,3 +296,20 @@ def test_bad_input_is_said_in_one_line():
     reversed_box["boxes"] = reversed_box["boxes"][:, [2, 1, 0, 3]]
     with pytest.raises(DataError, match="item 0 of the dataset box 1: a box is reversed"):
         BoxView([(image, reversed_box)])
+
+
+@pytest.mark.parametrize(("full", "tries"), [(0, 1), (2, 3), (9, 4)])
+def test_where_nothing_can_be_pasted_another_image_is_tried_within_a_bound(monkeypatch, full, tries):
+    view = BoxView(Drawn())
+    view.use_real_objects()
+    composed, tried = view._composed, []
+
+    def crowded(index, samples, random, ground):
+        tried.append(index)
+        item, pasted = composed(index, samples, random, ground)
+        return item, 0 if len(tried) <= full else pasted
+
+    monkeypatch.setattr(view, "_composed", crowded)
+    _, target = view.synthetic(None, (0, 0), 0, 0, "crop", [1])
+    assert len(tried) == tries
+    assert len(target["boxes"]) == len(target["labels"])
