@@ -44,7 +44,7 @@ from ganaug.gan.batches import BalancedBatches
 from ganaug.gan.device import resolve_device
 from ganaug.gan.memory import freed_memory_kept
 from ganaug.gan.networks import NetworkShape
-from ganaug.gan.precision import half_pays
+from ganaug.gan.precision import Precision, fastest_precision
 from ganaug.gan.step import Trainer
 from ganaug.recipe import Recipe, load_recipe
 from ganaug.tasks import get_task
@@ -99,13 +99,13 @@ def timed(clock: Callable[[], float], work: Callable[[], Any], times: int) -> fl
     return (clock() - began) / times
 
 
-def ceiling(device: torch.device, half: bool) -> tuple[Callable[[], None], int]:
+def ceiling(device: torch.device, precision: Precision) -> tuple[Callable[[], None], int]:
     """The bare convolution's forward and backward pass, and its floating-point operations."""
-    precision = torch.bfloat16 if half else torch.float32
-    made = functools.partial(torch.randn, device=device, dtype=precision)
+    dtype: torch.dtype = getattr(torch, precision)
+    made = functools.partial(torch.randn, device=device, dtype=dtype)
     images = made(64, 128, 16, 16).to(memory_format=torch.channels_last).requires_grad_()
     gradient = made(64, 128, 16, 16).to(memory_format=torch.channels_last)
-    convolution = torch.nn.Conv2d(128, 128, 3, padding=1, device=device, dtype=precision)
+    convolution = torch.nn.Conv2d(128, 128, 3, padding=1, device=device, dtype=dtype)
     convolution.to(memory_format=torch.channels_last)
 
     def work() -> None:
@@ -227,8 +227,8 @@ def peak_mib(device: torch.device) -> dict[str, float]:
 def measure(device: torch.device, *, threads: int, resolution: int, batch: int, rounds: int) -> dict[str, Any]:
     recipe, shape, batches = made_up_case(resolution, batch)
     torch.manual_seed(0)
-    trainer = Trainer(recipe, shape, device, half_pays(device))
-    clock, (bare, bare_flops) = clock_of(device, threads), ceiling(device, trainer.half)
+    trainer = Trainer(recipe, shape, device, fastest_precision(device))
+    clock, (bare, bare_flops) = clock_of(device, threads), ceiling(device, trainer.precision)
     plan = phases(recipe)
     flops = {name: counted(trainer, batches, moment) for name, _, moment in plan}
     seconds: dict[str, list[float]] = defaultdict(list)
@@ -257,7 +257,7 @@ def measure(device: torch.device, *, threads: int, resolution: int, batch: int, 
 
     return {
         "case": f"{resolution}x{resolution}, batch {recipe.gan.batch}, {CLASSES} classes",
-        "half_precision": trainer.half,
+        "precision": trainer.precision,
         "clock": "process CPU time" if clock is time.process_time else "wall",
         "gflop_a_step": {name: round(count / 1e9, 3) for name, count in flops.items()},
         "gflop_a_reconstruction_step_by_hand": round(by_hand(shape, recipe.gan.batch) / 1e9, 3),

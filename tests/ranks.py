@@ -99,7 +99,7 @@ def fitted(folder, processes=None, on_step=lambda step, steps: None, resume=Fals
         device=CPU,
         kimg=0.096,
         evaluate=lambda generator: (float(next(counter)), {}),
-        half=False,
+        precision="float32",
         checkpoint=folder / "checkpoint.safetensors",
         processes=processes or Processes(),
         on_step=on_step,

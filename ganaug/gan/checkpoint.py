@@ -24,6 +24,9 @@ __all__ = ["below", "read_checkpoint", "restore_trainer", "trainer_tensors", "wr
 def trainer_tensors(trainer: Training) -> dict[str, Tensor]:
     """Weights, optimiser states, running averages and random state of a trainer, by name."""
     tensors = {**trainer.running, "random": trainer.random.get_state()}
+    if trainer.scaler.is_enabled():
+        state = trainer.scaler.state_dict()
+        tensors["scaler"] = torch.tensor([state["scale"], state["_growth_tracker"]], dtype=torch.float64)
     for name, network in trainer.networks.items():
         for key, value in network.state_dict().items():
             tensors[f"{name}/{key}"] = value
@@ -40,6 +43,9 @@ def restore_trainer(trainer: Training, tensors: Mapping[str, Tensor], steps: int
     for name, value in trainer.running.items():
         value.copy_(tensors[name])
     trainer.random.set_state(tensors["random"])
+    if trainer.scaler.is_enabled():
+        scale, growth = tensors["scaler"].tolist()
+        trainer.scaler.load_state_dict(trainer.scaler.state_dict() | {"scale": scale, "_growth_tracker": int(growth)})
     for name, network in trainer.networks.items():
         network.load_state_dict(below(tensors, f"{name}/"))
     for name, optimizer in trainer.optimizers.items():

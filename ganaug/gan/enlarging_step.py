@@ -17,7 +17,7 @@ from ganaug.gan.augment import augment, mirror_half
 from ganaug.gan.average import update_average
 from ganaug.gan.batches import BalancedBatches, Batch
 from ganaug.gan.enlarger import Enlarger, EnlargerShape, EnlargingGenerator
-from ganaug.gan.optimising import adam, averaged, cooled, descend, gradient_size, set_rate
+from ganaug.gan.optimising import adam, averaged, cooled, set_rate
 from ganaug.gan.picture_networks import PatchDiscriminator
 from ganaug.gan.players import Players
 from ganaug.gan.shrinking import degraded, detail, shrunk
@@ -35,6 +35,7 @@ class EnlargingTrainer(Players):
     shape: EnlargerShape
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         shape, gan = self.shape, self.recipe.gan
         self.generator: Enlarger = Enlarger(shape).to(self.device).to(memory_format=torch.channels_last)
         self.discriminator = PatchDiscriminator(2 * shape.image_channels, shape.discriminator_channels, _DOWNS)
@@ -72,7 +73,7 @@ class EnlargingTrainer(Players):
         else:
             logged = self._play(made, real, small, (progress - share) / (1 - share))
         if self.steps % self.recipe.gan.penalty_every == 0:
-            logged["gradient"] = gradient_size(self.generator)
+            logged["gradient"] = self._gradient_size()
         update_average(self.average, self.generator, min(self.recipe.gan.ema, (1 + self.steps) / (10 + self.steps)))
         self.steps += 1
         return averaged(logged, self.processes)
@@ -80,7 +81,7 @@ class EnlargingTrainer(Players):
     def _reconstruct(self, made: Tensor, real: Tensor, small: Tensor, phase: float) -> dict[str, Tensor]:
         set_rate(self.generator_optimizer, self.recipe.gan.reconstruction_lr * self.ease * cooled(phase))
         loss, error = self._error(made, real, small)
-        descend(loss, self.generator_optimizer, processes=self.processes)
+        self._descend(loss, self.generator_optimizer)
         return {"reconstruction": error.detach()}
 
     def _play(self, made: Tensor, real: Tensor, small: Tensor, phase: float) -> dict[str, Tensor]:
@@ -96,7 +97,7 @@ class EnlargingTrainer(Players):
         self.discriminator.requires_grad_(True)
         loss, error = self._error(made, real, small)
         kept = self.hold * self.recipe.reconstruction.weight
-        descend(adversarial + kept * loss, self.generator_optimizer, processes=self.processes)
+        self._descend(adversarial + kept * loss, self.generator_optimizer)
         return {**logged, "generator": adversarial.detach(), "reconstruction": error.detach()}
 
     def _discriminate(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
@@ -105,10 +106,10 @@ class EnlargingTrainer(Players):
             real_logits, fake_logits = self._judge(torch.cat([real, fake])).chunk(2)
         loss = losses.discriminator_loss(gan.loss, real_logits, fake_logits)
         if gan.r1 and self.steps % gan.penalty_every == 0:
-            with self._autocast():
+            with self._autocast(wide=True):
                 penalty = losses.gradient_penalty(self._judge_whole, real, gan.r1 * self.hold)
             loss = loss + gan.penalty_every * penalty
-        descend(loss, self.discriminator_optimizer, processes=self.processes)
+        self._descend(loss, self.discriminator_optimizer)
         return {
             "discriminator": loss.detach(),
             "real_sign": real_logits.detach().sign().mean(),

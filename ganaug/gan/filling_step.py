@@ -13,7 +13,7 @@ from ganaug.gan import losses
 from ganaug.gan.average import update_average
 from ganaug.gan.filling import FillingGenerator, FillingNetwork, FillingShape, guessed
 from ganaug.gan.hole_batches import Grounds, HoleBatch, HoleBatches
-from ganaug.gan.optimising import adam, averaged, cooled, descend, gradient_size, set_rate
+from ganaug.gan.optimising import adam, averaged, cooled, set_rate
 from ganaug.gan.picture_networks import PatchDiscriminator
 from ganaug.gan.players import Players
 from ganaug.gan.seeding import drawn
@@ -34,6 +34,7 @@ class FillingTrainer(Players):
     shape: FillingShape
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         channels, device = self.shape.image_channels + 1, self.device
         self.generator: FillingNetwork = FillingNetwork(self.shape).to(device).to(memory_format=torch.channels_last)
         self.discriminator: PatchDiscriminator = PatchDiscriminator(channels, self.shape.discriminator_channels, _DOWNS)
@@ -77,12 +78,12 @@ class FillingTrainer(Players):
         filled = self._filled(real, wanted, (holes | hidden).float())
         error = losses.mean_of((filled - real).abs().mean(1, keepdim=True), wanted)
         if progress < share:
-            descend(error, self.generator_optimizer, processes=self.processes)
+            self._descend(error, self.generator_optimizer)
             logged = {"reconstruction": error.detach()}
         else:
             logged = self._play(real, filled, wanted, error)
         if self.steps % gan.penalty_every == 0:
-            logged["gradient"] = gradient_size(self.generator)
+            logged["gradient"] = self._gradient_size()
         update_average(self.average, self.generator, min(gan.ema, (1 + self.steps) / (10 + self.steps)))
         self.steps += 1
         return averaged(logged, self.processes)
@@ -112,12 +113,12 @@ class FillingTrainer(Players):
         loss = losses.discriminator_loss(gan.loss, real_logits, fake_logits, weights)
         if gan.r1 and self.steps % gan.penalty_every == 0:
             shares = weights / weights.sum((2, 3), keepdim=True).clamp_min(1e-6)
-            with self._autocast():
+            with self._autocast(wide=True):
                 penalty = losses.gradient_penalty(
                     lambda images: self._judged(images, wanted) * shares, real, gan.r1 * self.hold
                 )
             loss = loss + gan.penalty_every * penalty
-        descend(loss, self.discriminator_optimizer, processes=self.processes)
+        self._descend(loss, self.discriminator_optimizer)
         self.discriminator.requires_grad_(False)
         with self._autocast():
             now = self._judged(filled, wanted)
@@ -125,7 +126,7 @@ class FillingTrainer(Players):
         self.discriminator.requires_grad_(True)
         adversarial = losses.generator_loss(gan.loss, now, beside, weights)
         whole = adversarial + self.hold * self.recipe.filling.reconstruction * error
-        descend(whole, self.generator_optimizer, processes=self.processes)
+        self._descend(whole, self.generator_optimizer)
         return {
             "discriminator": loss.detach(),
             "generator": adversarial.detach(),

@@ -21,7 +21,7 @@ from ganaug.gan.average import update_average
 from ganaug.gan.batches import Batch
 from ganaug.gan.mixed import Others
 from ganaug.gan.networks import Discriminators, Encoder, NetworkShape
-from ganaug.gan.optimising import adam, averaged, cooled, descend, gradient_size, set_rate
+from ganaug.gan.optimising import adam, averaged, cooled, set_rate
 from ganaug.gan.players import Players
 from ganaug.gan.processes import join_norms
 from ganaug.gan.seeding import drawn
@@ -61,6 +61,7 @@ class Game(Players, ABC, Generic[Made]):
     played = ("generator", "discriminator", "encoder")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         recipe, device = self.recipe, self.device
         judged = self._judged()
         self.generator: Made = self._built().to(device).to(memory_format=torch.channels_last)
@@ -125,7 +126,7 @@ class Game(Players, ABC, Generic[Made]):
         else:
             logged = self._play(real, labels, slots, progress)
         if self.steps % self.recipe.gan.penalty_every == 0:
-            logged["gradient"] = gradient_size(self.generator)
+            logged["gradient"] = self._gradient_size()
         # Short fits need a young average: the decay grows with the steps taken, up to the recipe's.
         update_average(self.average, self.generator, min(self.recipe.gan.ema, (1 + self.steps) / (10 + self.steps)))
         self.steps += 1
@@ -141,7 +142,7 @@ class Game(Players, ABC, Generic[Made]):
         self._remember(labels, slots, mean, log_variance)
         error, kl = self._error(rebuilt, real), losses.kl_divergence(mean, log_variance)
         loss = error + self.recipe.reconstruction.kl * kl
-        descend(loss, self.generator_optimizer, self.encoder_optimizer, processes=self.processes)
+        self._descend(loss, self.generator_optimizer, self.encoder_optimizer)
         return {"reconstruction": error.detach(), "kl": kl.detach()}
 
     def _play(self, real: Tensor, labels: Tensor, slots: Tensor, progress: float) -> dict[str, Tensor]:
@@ -195,10 +196,10 @@ class Game(Players, ABC, Generic[Made]):
             for gamma, images, image_labels in ((gan.r1, real, labels), (gan.r2, fake, fakes.labels)):
                 if gamma:
                     judge = _bind(self._judge, image_labels, fakes.strength)
-                    with self._autocast():
+                    with self._autocast(wide=True):
                         penalty = losses.gradient_penalty(judge, images, gamma * self.hold)
                     loss = loss + gan.penalty_every * penalty
-        descend(loss, self.discriminator_optimizer, processes=self.processes)
+        self._descend(loss, self.discriminator_optimizer)
         return {
             "discriminator": loss.detach(),
             "real_sign": real_logits.detach().sign().mean(),
@@ -225,13 +226,13 @@ class Game(Players, ABC, Generic[Made]):
                 fakes.images[fakes.rebuilt :], fakes.noise, self.processes.mean
             )
         if fakes.kl is None:
-            descend(loss, self.generator_optimizer, processes=self.processes)
+            self._descend(loss, self.generator_optimizer)
             return logged
         error = self._error(fakes.images[: fakes.rebuilt], real[: fakes.rebuilt])
         kept = self.recipe.reconstruction
         # A value a pixel, as an adversarial loss is: the two then weigh alike at every size of image.
         loss = loss + self.hold * kept.weight * (error + kept.kl * fakes.kl) / real[0].numel()
-        descend(loss, self.generator_optimizer, self.encoder_optimizer, processes=self.processes)
+        self._descend(loss, self.generator_optimizer, self.encoder_optimizer)
         return logged | {"reconstruction": error.detach(), "kl": fakes.kl.detach()}
 
     def _keeps_reconstruction(self) -> bool:

@@ -18,7 +18,7 @@ from ganaug.gan.checkpoint import below, read_checkpoint, restore_trainer, train
 from ganaug.gan.interruption import Interrupted, Interruption
 from ganaug.gan.memory import freed_memory_kept
 from ganaug.gan.monitor import Event, Monitor, Snapshot, Trouble, is_good
-from ganaug.gan.precision import half_pays
+from ganaug.gan.precision import Precision, fastest_precision
 from ganaug.gan.processes import Processes
 from ganaug.gan.seeding import seeded
 from ganaug.gan.training import Batches, BuildTraining, Shape, Training
@@ -48,7 +48,8 @@ class Fit:
     seed: int = 0
     checkpoint: Path | None = None
     resume: bool = False
-    half: bool | None = None
+    precision: Precision | None = None
+    """None for the fastest on `device`."""
     processes: Processes = field(default_factory=Processes)
     """All make the same fit of the same images; the first examines it, keeps its files and calls back."""
     on_step: Callable[[int, int], None] = lambda step, steps: None
@@ -112,7 +113,7 @@ class Fit:
 
     def _begin(self) -> tuple[Training, Batches]:
         with seeded(self.seed, self.device):
-            trainer = self.build(self.recipe, self.shape, self.device, self._half(), processes=self.processes)
+            trainer = self.build(self.recipe, self.shape, self.device, self._precision(), processes=self.processes)
         trainer.random.manual_seed(self.seed)
         batches = trainer.take(self.images, self.labels, torch.Generator().manual_seed(self.seed + 1))
         self.monitor = Monitor(self.recipe, budget_steps(self.kimg, self.recipe.gan.batch))
@@ -150,8 +151,8 @@ class Fit:
     def _time(self) -> None:
         self.seconds = self._seconds_before + time.perf_counter() - self._began
 
-    def _half(self) -> bool:
-        return self.processes.told(lambda: half_pays(self.device)) if self.half is None else self.half
+    def _precision(self) -> Precision:
+        return self.processes.told(lambda: self.precision or fastest_precision(self.device))
 
     def _look(self, trainer: Training) -> Trouble | None:
         """Score the averaged generator and keep it if it is the best; what is wrong with it, if anything is."""
@@ -209,7 +210,7 @@ class Fit:
         notes: dict[str, Any] = {
             "steps": trainer.steps,
             "kimg": self.kimg,
-            "half": trainer.half,
+            "precision": trainer.precision,
             "seconds": self.seconds,
             "good_step": self.good_step,
             "monitor": self.monitor.notes(),
@@ -234,8 +235,8 @@ class Fit:
                 "or give another --out"
             )
         try:
+            trainer.compute_in(notes["precision"])
             restore_trainer(trainer, tensors, notes["steps"])
-            trainer.half = notes["half"]
             batches.random.set_state(tensors["batches"])
             self.best, self.good = below(tensors, "best/"), below(tensors, "good/")
             self.good_step = notes["good_step"]
@@ -263,7 +264,7 @@ def seconds_per_step(
     """Mean seconds of a step over the whole budget, measured on a trainer that is thrown away."""
     processes = processes or Processes()
     with seeded(0, device):
-        trainer = build(recipe, shape, device, half_pays(device), processes=processes)
+        trainer = build(recipe, shape, device, fastest_precision(device), processes=processes)
     batches = trainer.take(images, labels, torch.Generator().manual_seed(0))
     share = recipe.reconstruction.share
     phases = [(weight, progress) for weight, progress in ((share, 0.0), (1 - share, (1 + share) / 2)) if weight > 0]

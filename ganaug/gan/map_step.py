@@ -16,7 +16,7 @@ from ganaug.gan import losses, semantic
 from ganaug.gan.augment import augment, mirror_half
 from ganaug.gan.average import update_average
 from ganaug.gan.map_batches import MapBatch, MapBatches
-from ganaug.gan.optimising import adam, averaged, cooled, descend, gradient_size, set_rate
+from ganaug.gan.optimising import adam, averaged, cooled, set_rate
 from ganaug.gan.players import Players
 from ganaug.gan.seeding import drawn
 from ganaug.gan.spade import MapGenerator, MapShape, SegmentingDiscriminator, StyleEncoder, one_hot
@@ -50,6 +50,7 @@ class MapTrainer(Players):
     played = ("generator", "discriminator", "encoder")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.generator: MapGenerator = MapGenerator(self.shape).to(self.device).to(memory_format=torch.channels_last)
         self.discriminator: SegmentingDiscriminator = (
             SegmentingDiscriminator(self.shape).to(self.device).to(memory_format=torch.channels_last)
@@ -166,7 +167,7 @@ class MapTrainer(Players):
         loss = loss + semantic.synthetic_error(fake_logits, fake_classes)
         apart = semantic.mix_inconsistency(mixed_logits, real_logits[:pairs], fake_logits[:pairs], from_real)
         loss = loss + self.hold * self.recipe.gan.label_mix * apart
-        descend(loss, self.discriminator_optimizer, processes=self.processes)
+        self._descend(loss, self.discriminator_optimizer)
         return {
             "discriminator": loss.detach(),
             "real_sign": semantic.realness(real_logits.detach()).sign().mean(),
@@ -183,10 +184,10 @@ class MapTrainer(Players):
         pairs, kept = len(real) // 2, self.recipe.reconstruction
         error = losses.reconstruction(fakes.images[:pairs], real[:pairs])
         loss = loss + self.hold * kept.weight * (error + kept.kl * fakes.kl) / real[0].numel()
-        descend(loss, self.generator_optimizer, self.encoder_optimizer, processes=self.processes)
+        self._descend(loss, self.generator_optimizer, self.encoder_optimizer)
         return {
             "generator": adversarial.detach(),
-            "gradient": gradient_size(self.generator),
+            "gradient": self._gradient_size(),
             "reconstruction": error.detach(),
             "kl": fakes.kl.detach(),
         }

@@ -30,14 +30,17 @@ def cooled(phase: float) -> float:
     return 0.1 + 0.9 * math.cos(math.pi / 2 * phase)
 
 
-def descend(loss: Tensor, *optimizers: Adam, processes: Processes) -> None:
-    """One step of each of `optimizers` down the mean of the processes' losses."""
+def descend(loss: Tensor, *optimizers: Adam, processes: Processes, scaler: torch.amp.GradScaler) -> None:
+    """One step of each of `optimizers` down the mean of the processes' losses; none where `scaler` finds overflow."""
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    scaler.scale(loss).backward()
+    # Before an overflow is looked for, so that all processes find it or none.
     processes.average_gradients(p for optimizer in optimizers for p in optimizer.param_groups[0]["params"])
     for optimizer in optimizers:
-        optimizer.step()
+        scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+    scaler.update()
 
 
 def gradient_size(network: nn.Module) -> Tensor:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from ganaug.gan.optimising import descend, gradient_size
+from ganaug.gan.precision import Precision
 from ganaug.gan.processes import Processes
 from ganaug.gan.seeding import SharedGenerator
 from ganaug.recipe import Recipe
@@ -27,7 +29,7 @@ class Players:
     recipe: Recipe
     shape: Any
     device: torch.device
-    half: bool = False
+    precision: Precision = "float32"
     random: SharedGenerator = field(default_factory=SharedGenerator)
     steps: int = 0
     processes: Processes = field(default_factory=Processes)
@@ -37,6 +39,10 @@ class Players:
     """Factor of what holds the game back, as gradient penalties and a reconstruction that is kept."""
     strength: float = 1.0
     """Of augmentation, as in `augment`."""
+
+    scaler: torch.amp.GradScaler = field(init=False)
+    """Keeps small gradients from becoming 0 in float16 (Micikevicius et al. 2017, 1710.03740, section 3.2); elsewhere
+    it does nothing."""
 
     played: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
 
@@ -55,5 +61,27 @@ class Players:
         """See `Training`."""
         return {}
 
-    def _autocast(self) -> AbstractContextManager[None]:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
+    def __post_init__(self) -> None:
+        self.compute_in(self.precision)
+
+    def compute_in(self, precision: Precision) -> None:
+        """See `Training`."""
+        self.precision = precision
+        # From less than the usual 2^16: a weight's gradient, a sum over pixels and images, would overflow at once.
+        self.scaler = torch.amp.GradScaler(self.device.type, init_scale=2.0**10, enabled=precision == "float16")
+
+    def _autocast(self, *, wide: bool = False) -> AbstractContextManager[None]:
+        """The fit's precision; of what needs a `wide` range float32 in the place of float16, which has too little."""
+        narrow = self.precision == "float16"
+        enabled = self.precision == "bfloat16" or (narrow and not wide)
+        return torch.autocast(self.device.type, torch.float16 if narrow else torch.bfloat16, enabled=enabled)
+
+    def _descend(self, loss: Tensor, *optimizers: Adam) -> None:
+        """One step of each of `optimizers` down the mean of the processes' losses."""
+        descend(loss, *optimizers, processes=self.processes, scaler=self.scaler)
+
+    def _gradient_size(self) -> Tensor:
+        """Of the generator's last step, ()."""
+        size = gradient_size(self.networks["generator"])
+        # Where float16 overflowed no step was taken, and that is no trouble.
+        return size.nan_to_num(0.0, 0.0, 0.0) if self.scaler.is_enabled() else size

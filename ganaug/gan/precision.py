@@ -1,10 +1,14 @@
-"""Whether half precision pays on this device."""
+"""In which precision a device computes fastest."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
-__all__ = ["half_pays"]
+__all__ = ["Precision", "fastest_precision", "half_pays"]
+
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 def half_pays(device: torch.device) -> bool:
@@ -19,3 +23,12 @@ def half_pays(device: torch.device) -> bool:
         return False
     questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # no public ones yet, so they may go away
     return any(bool(getattr(torch.cpu, question, lambda: False)()) for question in questions)
+
+
+def fastest_precision(device: torch.device) -> Precision:
+    """bfloat16 where it pays; else float16 on a card with tensor cores (Volta and Turing), else float32."""
+    if half_pays(device):
+        return "bfloat16"
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0):
+        return "float16"
+    return "float32"

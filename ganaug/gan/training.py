@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ganaug.gan.precision import Precision
 from ganaug.gan.processes import Processes
 from ganaug.gan.seeding import SharedGenerator
 from ganaug.recipe import Recipe
@@ -45,7 +46,9 @@ class Training(Protocol):
     """The networks of one fit, their optimisers, and the steps that train them."""
 
     device: torch.device
-    half: bool
+    precision: Precision
+    scaler: torch.amp.GradScaler
+    """Of float16 losses; one that does nothing in any other precision."""
     random: SharedGenerator
     """What is random in the steps."""
     steps: int
@@ -72,6 +75,9 @@ class Training(Protocol):
     def sampler(self) -> nn.Module:
         """What samples are drawn from: (noise (N, latent_dim), condition) to images NCHW in [-1, 1]; uses "average"."""
 
+    def compute_in(self, precision: Precision) -> None:
+        """Compute in `precision` from the next step on; losses in float16 are scaled anew."""
+
     def take(self, images: Tensor, labels: Any, random: torch.Generator) -> Batches:
         """Look at all training images, (N, C, H, W) uint8, before the first step; `labels` are the task's conditions.
 
@@ -93,6 +99,6 @@ class BuildTraining(Protocol):
     """Makes an untrained trainer; weights are drawn on the global random state."""
 
     def __call__(
-        self, recipe: Recipe, shape: Any, device: torch.device, half: bool, *, processes: Processes
+        self, recipe: Recipe, shape: Any, device: torch.device, precision: Precision, *, processes: Processes
     ) -> Training:
-        """On `device`, of networks of the task's `shape`, computing in bfloat16 where `half`."""
+        """On `device`, of networks of the task's `shape`, computing in `precision`."""

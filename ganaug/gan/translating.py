@@ -18,7 +18,7 @@ from torch.nn import functional
 from ganaug.gan import losses
 from ganaug.gan.augment import augment, mirror_half
 from ganaug.gan.average import update_average
-from ganaug.gan.optimising import adam, averaged, cooled, descend, gradient_size, set_rate
+from ganaug.gan.optimising import adam, averaged, cooled, set_rate
 from ganaug.gan.picture_networks import PatchDiscriminator
 from ganaug.gan.players import Players
 from ganaug.gan.translation import TranslationGenerator, TranslationNetwork, TranslationShape
@@ -117,6 +117,7 @@ class TranslationTrainer(Players):
     played = ("generator", "discriminator", "heads")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         shape, gan, device = self.shape, self.recipe.gan, self.device
         self.generator = TranslationNetwork(shape).to(device).to(memory_format=torch.channels_last)
         judge = PatchDiscriminator(shape.image_channels, shape.discriminator_channels, _DOWNS)
@@ -169,7 +170,7 @@ class TranslationTrainer(Players):
         logged = self._discriminate(real, fake.detach())
         logged |= self._translate(fake, made, features)
         if self.steps % gan.penalty_every == 0:
-            logged["gradient"] = gradient_size(self.generator)
+            logged["gradient"] = self._gradient_size()
         update_average(self.average, self.generator, min(gan.ema, (1 + self.steps) / (10 + self.steps)))
         self.steps += 1
         return averaged(logged, self.processes)
@@ -180,12 +181,12 @@ class TranslationTrainer(Players):
             real_logits, fake_logits = self._judge(torch.cat([real, fake])).chunk(2)
         loss = losses.discriminator_loss(gan.loss, real_logits, fake_logits)
         if gan.r1 and self.steps % gan.penalty_every == 0:
-            with self._autocast():
+            with self._autocast(wide=True):
                 penalty = losses.gradient_penalty(
                     lambda images: self._judge(images).mean((1, 2, 3)), real, gan.r1 * self.hold
                 )
             loss = loss + gan.penalty_every * penalty
-        descend(loss, self.discriminator_optimizer, processes=self.processes)
+        self._descend(loss, self.discriminator_optimizer)
         return {
             "discriminator": loss.detach(),
             "real_sign": real_logits.detach().sign().mean(),
@@ -210,7 +211,7 @@ class TranslationTrainer(Players):
                 levels = zip(queries, keys, strict=True)
                 error = torch.stack([patch_nce(q[rows], k[rows], settings.temperature) for q, k in levels]).mean()
                 loss, logged[f"{name}_error"] = loss + weight * error, error.detach()
-        descend(loss, self.generator_optimizer, self.heads_optimizer, processes=self.processes)
+        self._descend(loss, self.generator_optimizer, self.heads_optimizer)
         return logged
 
     def _places(self, level: Tensor) -> Tensor:

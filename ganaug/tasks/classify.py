@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ganaug.data import DatasetView, LabelledImages, read_images
 from ganaug.gan.mixed import Others
 from ganaug.gan.networks import Generator, NetworkShape
+from ganaug.gan.precision import Precision
 from ganaug.gan.processes import Processes
 from ganaug.gan.start import Start
 from ganaug.gan.step import Trainer
@@ -74,7 +75,7 @@ class ClassifyTask:
         recipe: Recipe,
         shape: NetworkShape,
         device: torch.device,
-        half: bool,
+        precision: Precision,
         *,
         processes: Processes,
         others: Others | None = None,
@@ -86,8 +87,8 @@ class ClassifyTask:
         what the networks start from.
         """
         if isinstance(shape, VariationShape):
-            return VariationTrainer(recipe, shape, device, half, processes=processes, start=start)
-        return Trainer(recipe, shape, device, half, processes=processes, others=others, start=start)
+            return VariationTrainer(recipe, shape, device, precision, processes=processes, start=start)
+        return Trainer(recipe, shape, device, precision, processes=processes, others=others, start=start)
 
     def build_generator(self, shape: Mapping[str, Any]) -> nn.Module:
         """The generator of a bank, from the shape that its manifest keeps; weights are untrained."""

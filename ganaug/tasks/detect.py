@@ -17,6 +17,7 @@ from ganaug.gan.cut_outs import ObjectConditions, ObjectGenerator, largest_part,
 from ganaug.gan.mixed import Others
 from ganaug.gan.networks import NetworkShape
 from ganaug.gan.object_step import ObjectTrainer, alpha_of
+from ganaug.gan.precision import Precision
 from ganaug.gan.processes import Processes
 from ganaug.gan.start import Start
 from ganaug.recipe import Recipe
@@ -70,7 +71,7 @@ class DetectTask(ClassifyTask):
         recipe: Recipe,
         shape: NetworkShape,
         device: torch.device,
-        half: bool,
+        precision: Precision,
         *,
         processes: Processes,
         others: Others | None = None,
@@ -79,7 +80,7 @@ class DetectTask(ClassifyTask):
         """The untrained trainer that the recipe wants; see `BuildTraining`."""
         assert others is None, "refused when the fit was planned"
         assert start is None, "refused when the fit was planned"
-        return ObjectTrainer(recipe, shape, device, half, processes=processes)
+        return ObjectTrainer(recipe, shape, device, precision, processes=processes)
 
     def build_generator(self, shape: Mapping[str, Any]) -> nn.Module:
         """The generator of a bank, from the shape that its manifest keeps; weights are untrained."""

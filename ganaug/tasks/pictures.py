@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ganaug.data.labelled import LabelledImages
 from ganaug.errors import BankError
 from ganaug.gan.mixed import Others
+from ganaug.gan.precision import Precision
 from ganaug.gan.processes import Processes
 from ganaug.gan.start import Start
 from ganaug.gan.training import BuildTraining, Shape, Training
@@ -68,7 +69,7 @@ class PictureTask(ABC):
         recipe: Recipe,
         shape: Shape,
         device: torch.device,
-        half: bool,
+        precision: Precision,
         *,
         processes: Processes,
         others: Others | None = None,
@@ -77,7 +78,7 @@ class PictureTask(ABC):
         """The untrained trainer that the recipe wants; see `BuildTraining`."""
         assert others is None, "refused when the fit was planned"
         assert start is None, "refused when the fit was planned"
-        return self._trainer(recipe, shape, device, half, processes=processes)
+        return self._trainer(recipe, shape, device, precision, processes=processes)
 
     def build_generator(self, shape: Mapping[str, Any]) -> nn.Module:
         """The generator of a bank, from the shape that its manifest keeps; weights are untrained."""

@@ -15,6 +15,7 @@ from ganaug.data.masks import MaskedImages, read_masked
 from ganaug.errors import DataError
 from ganaug.gan.map_step import MapTrainer
 from ganaug.gan.mixed import Others
+from ganaug.gan.precision import Precision
 from ganaug.gan.processes import Processes
 from ganaug.gan.spade import MapGenerator, MapShape
 from ganaug.gan.start import Start
@@ -90,7 +91,7 @@ class SegmentTask:
         recipe: Recipe,
         shape: MapShape,
         device: torch.device,
-        half: bool,
+        precision: Precision,
         *,
         processes: Processes,
         others: Others | None = None,
@@ -99,7 +100,7 @@ class SegmentTask:
         """The untrained trainer that the recipe wants; see `BuildTraining`."""
         assert others is None, "refused when the fit was planned"
         assert start is None, "refused when the fit was planned"
-        return MapTrainer(recipe, shape, device, half, processes=processes)
+        return MapTrainer(recipe, shape, device, precision, processes=processes)
 
     def build_generator(self, shape: Mapping[str, Any]) -> nn.Module:
         """The generator of a bank, from the shape that its manifest keeps; weights are untrained."""

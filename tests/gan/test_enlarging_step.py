@@ -96,7 +96,7 @@ def test_settings_that_a_step_must_bear(changes):
 
 def test_a_fit_is_resumed_exactly(tmp_path):
     def fit(**changes):
-        values = {"evaluate": lambda sampler: (float(next(scores)), {}), "half": False} | changes
+        values = {"evaluate": lambda sampler: (float(next(scores)), {}), "precision": "float32"} | changes
         labels = torch.zeros(12, dtype=torch.int64)
         return Fit(
             images=bars(), labels=labels, recipe=RECIPE, shape=SHAPE, build=EnlargingTrainer, device=CPU, kimg=0.048,

@@ -133,7 +133,7 @@ def test_samples_are_the_squares_held_filled():
 
 def test_a_fit_that_fills_is_resumed_exactly(tmp_path):
     def fit(**changes):
-        values = {"evaluate": lambda sampler: (float(next(scores)), {}), "half": False} | changes
+        values = {"evaluate": lambda sampler: (float(next(scores)), {}), "precision": "float32"} | changes
         return Fit(
             images=stripes(), labels=grounds(objects=True), recipe=RECIPE, shape=SHAPE, build=FillingTrainer,
             device=CPU, kimg=0.096, **values,

@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 def a_fit(**changes):
-    values = {"evaluate": lambda generator: (0.5, {}), "half": False, "recipe": RECIPE} | changes
+    values = {"evaluate": lambda generator: (0.5, {}), "precision": "float32", "recipe": RECIPE} | changes
     return Fit(images=IMAGES, labels=LABELS, shape=SHAPE, build=Trainer, device=CPU, kimg=0.096, **values)
 
 
@@ -89,8 +89,9 @@ def test_a_fit_goes_on_from_its_checkpoint_as_if_never_stopped(tmp_path):
     assert [snapshot.step for snapshot in resumed.history] == [3, 6, 9, 12]
 
 
-def test_a_fit_told_to_stop_between_snapshots_goes_on_as_if_it_had_not_been(tmp_path):
-    whole = a_fit(evaluate=_rising())
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_a_fit_told_to_stop_between_snapshots_goes_on_as_if_it_had_not_been(tmp_path, precision):
+    whole = a_fit(evaluate=_rising(), precision=precision)
     expected, path = whole.run(), tmp_path / "checkpoint.safetensors"
 
     def stop(step, steps):
@@ -98,9 +99,13 @@ def test_a_fit_told_to_stop_between_snapshots_goes_on_as_if_it_had_not_been(tmp_
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(Interrupted) as caught:
-        a_fit(evaluate=_rising(), checkpoint=path, on_step=stop).run()
+        a_fit(evaluate=_rising(), checkpoint=path, on_step=stop, precision=precision).run()
     assert (caught.value.step, caught.value.saved, caught.value.number) == (8, 8, signal.SIGINT)
-    resumed = a_fit(evaluate=_rising(2), checkpoint=path, resume=True)
+    if precision == "float16":
+        scale, taken = read_checkpoint(path)[0]["scaler"].tolist()
+        assert scale <= 2.0**10
+        assert taken > 0
+    resumed = a_fit(evaluate=_rising(2), checkpoint=path, resume=True)  # in the precision that it began in
     assert torch.equal(weights(resumed.run()), weights(expected))
     # The signals summed since the last snapshot are state too.
     assert [snapshot.measures for snapshot in resumed.history] == [snapshot.measures for snapshot in whole.history]

@@ -125,7 +125,8 @@ def test_a_fit_goes_on_bit_for_bit(tmp_path, alpha, stop):
         recipe = RECIPE.replace({"objects.alpha": alpha, "kimg": 0.064, "snapshots.count": 4})
         return Fit(
             images=shapes()[0], labels=conditions(alpha == "given"), recipe=recipe, shape=SHAPE, build=ObjectTrainer,
-            device=torch.device("cpu"), kimg=0.064, evaluate=lambda generator: (0.5, {}), half=False, **changes,
+            device=torch.device("cpu"), kimg=0.064, evaluate=lambda generator: (0.5, {}),
+            precision="float32", **changes,
         )  # fmt: skip
 
     class Stopped(Exception):

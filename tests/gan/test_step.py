@@ -89,7 +89,7 @@ def test_half_precision_follows_full(batch, moment):
     """Losses and the penalty's pull on the discriminator, to what bfloat16's eight bits allow."""
     changes = {"gan.r1": 200.0, "gan.r2": 200.0, "gan.penalty_every": 1}  # the penalty outweighs the rest
     full, half = trainer(**changes), trainer(**changes)
-    half.half = True
+    half.compute_in("bfloat16")
     wanted, found = full.step(batch, moment), half.step(batch, moment)
     for name in {"reconstruction", "discriminator", "generator"} & wanted.keys():
         assert torch.allclose(found[name], wanted[name], rtol=0.05)
@@ -101,7 +101,35 @@ def test_half_precision_follows_full(batch, moment):
 def test_the_penalty_too_is_computed_in_half_precision(batch):
     seen = set()
     t = trainer(**{"gan.penalty_every": 1})
-    t.half = True
+    t.compute_in("bfloat16")
     t.discriminator.members[0].hidden.register_forward_hook(lambda module, given, out: seen.add(out.dtype))
     t.step(batch, 0.9)
     assert seen == {torch.bfloat16}
+
+
+def test_float16_follows_full_precision(batch):
+    """Losses and unscaled gradients, to what its ten bits allow; the penalty in float32, which has the range for it."""
+    full, half = trainer(**{"gan.penalty_every": 1}), trainer(**{"gan.penalty_every": 1})
+    half.compute_in("float16")
+    seen = set()
+    half.discriminator.members[0].hidden.register_forward_hook(lambda module, given, out: seen.add(out.dtype))
+    wanted, found = full.step(batch, 0.5), half.step(batch, 0.5)
+    for name in {"reconstruction", "discriminator", "generator", "gradient"}:
+        assert torch.allclose(found[name], wanted[name], rtol=0.02), name
+    a, b = (torch.cat([p.grad.flatten() for p in t.discriminator.parameters()]) for t in (full, half))
+    assert torch.linalg.vector_norm(a - b) < 0.05 * torch.linalg.vector_norm(a)
+    assert seen == {torch.float16, torch.float32}
+
+
+def test_a_float16_step_that_overflows_is_not_taken_and_the_next_is_scaled_less(batch):
+    t = trainer()
+    t.compute_in("float16")
+    before = copy_of(t.generator)
+    t.scaler.load_state_dict(t.scaler.state_dict() | {"scale": 2.0**100})
+    logged = t.step(batch, 0.0)
+    assert not moved(t.generator, before)
+    assert t.scaler.get_scale() == 2.0**99
+    assert all(torch.isfinite(value) for value in logged.values()), "an overflow alone is no trouble"
+    t.scaler.load_state_dict(t.scaler.state_dict() | {"scale": 2.0**10})
+    t.step(batch, 0.0)
+    assert moved(t.generator, before)

@@ -76,7 +76,7 @@ def test_noise_comes_to_matter_and_images_to_move():
 
 def test_a_fit_of_variations_is_resumed_exactly(tmp_path):
     def fit(**changes):
-        values = {"evaluate": lambda sampler: (float(next(scores)), {}), "half": False} | changes
+        values = {"evaluate": lambda sampler: (float(next(scores)), {}), "precision": "float32"} | changes
         return Fit(
             images=IMAGES, labels=LABELS, recipe=RECIPE, shape=SHAPE, build=VariationTrainer, device=CPU, kimg=0.096,
             **values,
