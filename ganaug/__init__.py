@@ -75,8 +75,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ganaug.bank import GeneratorBank, load
+    from ganaug.batches import FixedShareBatchSampler
     from ganaug.data.copy_paste import CopyPaste
-    from ganaug.dataset import AnnealedRatio, FixedShareBatchSampler, GanAugmented
+    from ganaug.dataset import AnnealedRatio, GanAugmented
     from ganaug.demonstration import demo
     from ganaug.errors import GanaugError
     from ganaug.evidence.comparison import compare
@@ -96,7 +97,7 @@ _HOMES = {
     "AnnealedRatio": "ganaug.dataset",
     "CopyPaste": "ganaug.data.copy_paste",
     "Exploration": "ganaug.exploring",
-    "FixedShareBatchSampler": "ganaug.dataset",
+    "FixedShareBatchSampler": "ganaug.batches",
     "GanAugmented": "ganaug.dataset",
     "GanaugError": "ganaug.errors",
     "GeneratorBank": "ganaug.bank",

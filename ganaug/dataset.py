@@ -15,7 +15,6 @@ import torch
 from torch.utils.data import Dataset
 
 from ganaug.bank import GeneratorBank
-from ganaug.batches import FixedShareBatchSampler
 from ganaug.choosing import (
     ChosenSamples,
     ScreeningChoice,
@@ -50,7 +49,7 @@ from ganaug.recipe import Scenes
 from ganaug.tasks import get_task
 from ganaug.translated import Translations, translation_chance
 
-__all__ = ["AnnealedRatio", "FixedShareBatchSampler", "GanAugmented"]
+__all__ = ["AnnealedRatio", "GanAugmented"]
 
 MODELS = 64  # real images of a class whose size and kind its synthetic ones take, in turn
 

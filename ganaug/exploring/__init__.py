@@ -4,7 +4,8 @@ latent.py has codes and directions, effects.py what a direction changes, wording
 it, and exploration.py and drawing.py are what comes out, as figures and as pictures.
 """
 
-from ganaug.exploring.exploration import Direction, Effect, Exploration, Strip, Turn
+from ganaug.exploring.drawing import Strip
+from ganaug.exploring.exploration import Direction, Effect, Exploration, Turn
 from ganaug.exploring.survey import explore
 
 __all__ = ["Direction", "Effect", "Exploration", "Strip", "Turn", "explore"]

@@ -5,22 +5,32 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ganaug.pictures import Panel, draw_grid
 
-if TYPE_CHECKING:
-    from ganaug.exploring.exploration import Strip
-
-__all__ = ["Labelled", "draw_sheet"]
+__all__ = ["Labelled", "Strip", "draw_sheet"]
 
 _INK, _FAINT, _PAPER = (28, 30, 34), (110, 115, 122), (255, 255, 255)
 _CAPTION = 56  # pixels above a block's strips
 _MOST_ROWS = 12  # strips of a block that are drawn
 _MARGIN = 14
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Images in a row: of one sample along a direction, or on the way from one sample to another."""
+
+    name: str
+    """The class, or the two classes of the ends."""
+    images: Tensor
+    """(steps, C, H, W) uint8."""
+    nearest: Tensor | None = None
+    """(2, C, H, W) uint8: the training images nearest to both ends; none without data."""
+    apart: tuple[float, float] | None = None
+    """How far these are: root mean square difference of pixels, 0..1."""
 
 
 @dataclass(frozen=True)

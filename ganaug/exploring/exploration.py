@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganaug.exploring.drawing import Labelled, draw_sheet
+from ganaug.exploring.drawing import Labelled, Strip, draw_sheet
 from ganaug.exploring.wording import effect_words, turn_words
 from ganaug.pictures import as_picture
 
-__all__ = ["Direction", "Effect", "Exploration", "Strip", "Turn"]
+__all__ = ["Direction", "Effect", "Exploration", "Turn"]
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,6 @@ class Turn:
     def words(self) -> str:
         """In a sentence."""
         return turn_words(self.one, self.other, self.end, self.share)
-
-
-@dataclass(frozen=True)
-class Strip:
-    """Images in a row: of one sample along a direction, or on the way from one sample to another."""
-
-    name: str
-    """The class, or the two classes of the ends."""
-    images: Tensor
-    """(steps, C, H, W) uint8."""
-    nearest: Tensor | None = None
-    """(2, C, H, W) uint8: the training images nearest to both ends; none without data."""
-    apart: tuple[float, float] | None = None
-    """How far these are: root mean square difference of pixels, 0..1."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from ganaug.data import LabelledImages
 from ganaug.errors import BankError, DataError
 from ganaug.evidence.exams import get_exam
 from ganaug.evidence.exams.classes import in_order
+from ganaug.exploring.drawing import Strip
 from ganaug.exploring.effects import PLACES, Codes, Looks, as_images, changes, draw_codes, look, render
-from ganaug.exploring.exploration import Direction, Exploration, Strip
+from ganaug.exploring.exploration import Direction, Exploration
 from ganaug.exploring.wording import direction_words
 from ganaug.gan.device import resolve_device
 from ganaug.gan.steering import Directions
