@@ -78,7 +78,8 @@ def one_fit(real: LabelledImages, recipe: Recipe, seed: int, judge: measures.Fea
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, action="append", required=True)
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=10, help="how many")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--per-class", type=int, default=50)
     parser.add_argument("--kimg", type=float, default=60.0)
     parser.add_argument("--recipe", default="classify-32")
@@ -100,7 +101,7 @@ def main() -> None:
         real = drawn(folder, recipe, given.per_class)
         judge = measures.train_features(real.images, real.labels, seed=1_000_003)
         rows = result["sets"][folder.name] = []
-        for seed in range(given.seeds):
+        for seed in range(given.first_seed, given.first_seed + given.seeds):
             rows.append(one_fit(real, recipe, seed, judge))
             print(folder.name, json.dumps(rows[-1]), flush=True)
             if given.out:
