@@ -6,8 +6,9 @@ For each draw of so many images a class from `DIR/train`, a bank is fitted on th
 classifier is trained for equal steps in each arm. Without variations: the real images, with each augmentation. With
 them: for each real image `--copies` variations of it and the image itself as often, so that half of what is shown is
 varied, with each augmentation of `--on-top`. Real images once more instead of variations, at equal steps, are the real
-images alone: that arm is there as the control, with an order of its own. Scored on up to 100 images a class of the
-training part that were not drawn; with `--test` on `DIR/test`, for the last word only.
+images alone: that arm is there as the control, with an order of its own. With `--fit-on DIR2` the bank is fitted on the
+images of that set, whose classes are others, and has seen none of those that it varies. Scored on up to 100 images a
+class of the training part that were not drawn; with `--test` on `DIR/test`, for the last word only.
 """
 
 from __future__ import annotations
@@ -54,7 +55,11 @@ def one_draw(given: argparse.Namespace, recipe: Recipe, count: int, draw: int) -
     if given.test:
         held = read_images(given.data / "test", **reading, colour="grey" if real.images.shape[1] == 1 else "rgb")
     began = time.perf_counter()
-    bank = fit(real, recipe=recipe, seed=draw, progress=False)
+    learned_on = real
+    if given.fit_on:
+        others = given.fit_on / "train" if (given.fit_on / "train").is_dir() else given.fit_on
+        learned_on, _ = few_of_each(read_images(others, **reading), given.fit_on_per_class, 1, draw)
+    bank = fit(learned_on, recipe=recipe, seed=draw, progress=False)
     seconds = time.perf_counter() - began
     if given.picture:
         save_picture(shown(bank, held), given.picture)
@@ -105,6 +110,10 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument(
+        "--fit-on", type=Path, help="a set of other classes, to learn from in the place of the drawn images"
+    )
+    parser.add_argument("--fit-on-per-class", type=int, default=200)
     parser.add_argument("--per-class", type=numbers, default=[5, 10, 20, 50, 200])
     parser.add_argument("--draws", type=numbers, default=[0, 1])
     parser.add_argument("--seeds", type=numbers, default=[0, 1], help="trainings of each arm")
