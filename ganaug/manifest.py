@@ -28,7 +28,9 @@ class Verdict(BaseModel):
     annealed: bool = Field(False, description="whether the ratio falls to 0 over the epochs, instead of staying")
     screened: bool = Field(False, description="whether the synthetic images were screened")
     soft: bool = Field(False, description="whether the synthetic images bore the screening judge's soft labels")
-    augment: Union[str, None] = Field(None, description="the classical augmentation of every image, as 'flip+trivial'")
+    augment: Union[str, None] = Field(
+        None, description="the classical augmentation of every image that did best, as 'flip+trivial'"
+    )
     real_equivalent: Union[float, None] = Field(
         None, description="more real images that would have brought the same gain; null where that cannot be told"
     )
@@ -47,6 +49,8 @@ class Verdict(BaseModel):
         subject = "measured on this bank" if self.subject == "bank" else "measured on refits of this recipe"
         if self.augment not in (None, "none", "own"):
             subject += f", all images trained on with {self.augment}"
+            alone = self.measured.get("augment", self.augment)
+            subject += f" (real images alone with {alone})" if alone != self.augment else ""
         if not (any(self.ratio.values()) if isinstance(self.ratio, dict) else self.ratio):
             return (
                 f"no ratio tried was shown to help: {100 * self.gain:+.1f} points of {self.metric} ({interval}; "

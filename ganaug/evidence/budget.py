@@ -27,6 +27,7 @@ def trainings(settings: Compare, classical: int, synthetic: int | None = None) -
     for _ in range(rounds):
         swept += running
         running = max(min(2, running), math.ceil(running / 2))
+    swept += rounds if classical > 1 else 0  # the best of them with the second strongest augmentation
     finals = 2 * rounds  # the controls; the winner and real images alone are trained by then
     return classical * rounds + swept + finals + 2 * rounds  # and real images alone, fewer of them
 

@@ -15,7 +15,7 @@ from ganaug.evidence.budget import fit_into, trainings
 from ganaug.evidence.exams import LentExam, get_exam, get_learner_exam
 from ganaug.evidence.own_trainer import Lent, OwnTrials, places_of
 from ganaug.evidence.parts import Parts, given_parts, refuse_leaks, splits
-from ganaug.evidence.protocol import Final, changes, compete, contrasts, meet, sweep, worth_in_real
+from ganaug.evidence.protocol import Final, changes, compete, contrasts, meet, second_best, sweep, worth_in_real
 from ganaug.evidence.result import ClassChange, Comparison, Contrast, Met, Tried
 from ganaug.evidence.trials import Crew, ReferenceTrials
 from ganaug.planning import plan_fit
@@ -154,7 +154,8 @@ class Comparing:
         if not trials.banks:
             self.say(f"refitting the recipe on the training part of {len(trials.parts)} splits")
         trials.prepare()
-        swept = sweep(trials, baseline, trials.synthetic(baseline.augment), over=keep_until)
+        arms, other = trials.synthetic(baseline.augment), second_best(baselines)
+        swept = sweep(trials, baseline, arms, other=other, over=keep_until)
         self.say(f"with synthetic images: {swept.winner.name}")
         final = meet(trials, baseline, swept.winner)
         few = min(trials.parts[0].train.kinds().values()) < 2  # fewer of those cannot be had

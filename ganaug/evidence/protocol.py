@@ -2,7 +2,8 @@
 
 1. Classical augmentations of real images alone, on all splits and seeds. The strongest carries on.
 2. Synthetic images at every ratio and with every treatment, round by round (a split with a seed); after each round
-   the worse half is dropped. Both stages look at the part for choosing alone.
+   the worse half is dropped. The best of them is trained with the second strongest augmentation too: what real images
+   want most may be just what synthetic ones bring. Both stages look at the part for choosing alone.
 3. The best of stage 2 and real images alone meet the part for scoring, on all splits and seeds; if there was a gain,
    so do its controls. What was dropped never does, so nothing was chosen by what the answer comes from.
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -35,6 +36,7 @@ __all__ = [
     "compete",
     "contrasts",
     "meet",
+    "second_best",
     "sweep",
     "worth_in_real",
 ]
@@ -109,6 +111,12 @@ class Sweep:
     """Whether the winner did better than real images alone there; true where there was nothing to choose."""
 
 
+def second_best(tried: Sequence[Tried]) -> str | None:
+    """The augmentation that came next to the strongest in stage 1; None where only one was tried."""
+    ranked = sorted(tried, key=lambda one: -one.mean)
+    return ranked[1].arm.augment if len(ranked) > 1 else None
+
+
 def compete(trials: Trials, arms: Sequence[Arm]) -> tuple[list[Tried], Arm]:
     """Stage 1: all arms in all rounds, and the best of them by their mean; a tie goes to the earlier."""
     if not trials.choosing:
@@ -122,13 +130,21 @@ def compete(trials: Trials, arms: Sequence[Arm]) -> tuple[list[Tried], Arm]:
     return tried, max(tried, key=lambda one: one.mean).arm
 
 
-def sweep(trials: Trials, baseline: Arm, arms: Sequence[Arm], *, over: Callable[[], bool] = lambda: False) -> Sweep:
+def sweep(
+    trials: Trials,
+    baseline: Arm,
+    arms: Sequence[Arm],
+    *,
+    other: str | None = None,
+    over: Callable[[], bool] = lambda: False,
+) -> Sweep:
     """Stage 2: successive halving (Jamieson and Talwalkar 2016, 1502.07943), by rounds, not by longer training.
 
     Args:
         trials: who trains.
         baseline: real images alone.
         arms: with synthetic images; a tie goes to the earlier.
+        other: an augmentation that the best arm is tried with as well, in as many rounds.
         over: whether time is up; asked after each round.
     """
     if not trials.choosing:
@@ -146,6 +162,10 @@ def sweep(trials: Trials, baseline: Arm, arms: Sequence[Arm], *, over: Callable[
         dropped |= dict.fromkeys(worse, number)
         running = [arm for arm in running if arm not in dropped]
     winner = _best_first(running, seen)[0]
+    if other is not None and not over():
+        arms = [*arms, replace(winner, augment=other)]
+        seen[arms[-1]] = trials.run([(arms[-1], place) for place in trials.rounds[: len(seen[winner])]], "choose")
+        winner = _best_first([winner, arms[-1]], seen)[0]
     won = _mean(seen[winner]) > _mean(seen[baseline][: len(seen[winner])])
     return Sweep(tuple(_judged(trials.rounds, baseline, arms, seen, dropped)), winner, won)
 

@@ -112,7 +112,7 @@ class Comparison:
     baselines: tuple[Tried, ...]
     """Real images alone with each classical augmentation."""
     sweep: tuple[Tried, ...]
-    """Synthetic images too, with the strongest of those augmentations."""
+    """Synthetic images too, with the strongest of those augmentations, and the best of these with the second too."""
     chosen: Arm
     """The best of the sweep on the images for choosing, or the only one."""
     won: bool
@@ -207,7 +207,7 @@ class Comparison:
             annealed=self.helps and self.chosen.annealed,
             screened=self.helps and self.chosen.screened,
             soft=self.helps and self.chosen.soft,
-            augment=self.chosen.augment,
+            augment=(self.chosen if self.helps else self.real_only.arm).augment,
             gain=self.difference.mean,
             low=self.difference.low,
             high=self.difference.high,
@@ -236,8 +236,10 @@ class Comparison:
         """The answer in one sentence."""
         splits, seeds = self.settings["splits"], self.settings["seeds"]
         of_splits = f"{splits} splits x " if splits > 1 else ""
+        alone = self.real_only.arm
+        with_another = f" ({alone.name})" if alone.augment != self.chosen.augment else ""
         change = (
-            f"{self.metric} {_percent(self.real_only.mean)} on real images alone, "
+            f"{self.metric} {_percent(self.real_only.mean)} on real images alone{with_another}, "
             f"{_percent(self.with_synthetic.mean)} with synthetic ones ({self.chosen.name}): "
             f"{_points(self.difference.mean)} points (95 % interval "
             f"{_interval(self.difference)}, {of_splits}{seeds} seeds, {self.scored} images {_place(self.scored_on)})"

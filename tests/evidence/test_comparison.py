@@ -13,6 +13,7 @@ import ganaug
 from ganaug.data import fingerprint, perceptual_print
 from ganaug.errors import DataError, GanaugError, LeakError, RecipeError, TrainingError
 from ganaug.evidence import material, trials
+from ganaug.evidence.arms import Arm
 from ganaug.evidence.comparison import compare
 from ganaug.evidence.exams import classes
 from ganaug.evidence.parts import hold_back, splits
@@ -171,13 +172,43 @@ def test_the_strongest_augmentation_carries_the_sweep_and_annealed_images_fade(m
     settings = {"screened": [False], "augments": ["none", "flip+crop", "trivial"]}
     found = compare(marked(4, 1), bank_of(sevens), test=marked(20, 2), ratios=[1.0], seeds=2, settings=settings)
     assert found.chosen.name == "crop, ratio 1, annealed"
-    assert {run["augment"] for run in trained[6:]} == {"crop"}  # digits and signs: no flips, unless the recipe has them
+    # Digits and signs: no flips, unless the recipe has them. The best was tried with another augmentation, twice.
+    assert [run["augment"] for run in trained[6:]].count("none") == 2
+    assert {run["augment"] for run in trained[6:]} == {"crop", "none"}
     assert {run["fading"] for run in trained} == {0, 16}
     verdict = found.verdict
     assert (verdict.annealed, verdict.screened, verdict.augment) == (True, False, "crop")
     kept = found.apply_to(bank_of(sevens)).verdict
     assert kept == verdict
     assert "annealed" in kept.sentence
+
+
+@pytest.mark.parametrize("gain", [0.3, -0.1])
+def test_samples_may_go_best_with_another_augmentation_than_real_images_alone(
+    marked, bank_of, oracle, monkeypatch, gain
+):
+    oracle(lambda ratio, seed: 0.5)
+    train, real = classes.train_classifier, {"none": 0.4, "crop": 0.6, "trivial": 0.5}
+
+    def trained(images, *rest, **settings):
+        mixed = len(images) > 16 and settings["augment"] == "trivial"
+        return real[settings["augment"]] + (0.1 + gain if mixed else 0.0) + 0 * train(images, *rest, **settings)
+
+    monkeypatch.setattr(classes, "train_classifier", trained)
+    settings = {**PLAIN, "augments": ["none", "flip+crop", "trivial"]}
+    found = compare(marked(4, 1), bank_of(sevens), test=marked(20, 2), ratios=[1.0], seeds=2, settings=settings)
+    assert found.real_only.arm == Arm("crop")
+    assert found.verdict.measured["augment"] == "crop"
+    assert found.helps == (gain > 0)
+    if gain < 0:
+        assert found.chosen == Arm("crop", 1.0)
+        assert found.verdict.augment == "crop"
+        return
+    assert found.chosen == Arm("trivial", 1.0)
+    assert found.difference.mean == pytest.approx(gain)
+    assert found.verdict.augment == "trivial"
+    assert "on real images alone (crop), 90.0 % with synthetic ones (TrivialAugmentWide, ratio 1)" in found.summary
+    assert "all images trained on with trivial (real images alone with crop)" in found.verdict.sentence
 
 
 def test_each_seed_draws_its_own_samples_and_a_low_ratio_the_first_of_them(marked, bank_of, oracle):

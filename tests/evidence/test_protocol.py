@@ -4,7 +4,7 @@ import pytest
 from planned_trials import Planned
 
 from ganaug.evidence.arms import Arm
-from ganaug.evidence.protocol import changes, compete, contrasts, meet, sweep, worth_in_real
+from ganaug.evidence.protocol import changes, compete, contrasts, meet, second_best, sweep, worth_in_real
 
 BASE = Arm("none")
 ARMS = [Arm("none", ratio) for ratio in (0.25, 0.5, 1.0, 2.0, 4.0)]
@@ -47,6 +47,27 @@ def test_when_time_is_up_the_best_so_far_goes_on():
     assert len(trials.ran) == 6  # one round of five arms beside real images alone
     assert found.winner == ARMS[-1]
     assert found.won
+
+
+@pytest.mark.parametrize(("with_crop", "wanted"), [(0.9, "crop"), (0.7, "none"), (0.6, "none")])
+def test_the_best_arm_is_tried_with_another_augmentation_too(with_crop, wanted):
+    trials = Planned(lambda arm, *_: with_crop if arm.augment == "crop" else 0.5 + 0.05 * arm.ratio)
+    found = sweep(trials, BASE, ARMS, other="crop")
+    assert found.winner == Arm(wanted, 4.0)
+    assert found.tried[-1].arm == Arm("crop", 4.0)
+    assert len(found.tried[-1].choosing) == len(trials.rounds)
+    assert found.tried[-1].difference == pytest.approx(with_crop - 0.5)
+    assert [arm for arm, *_ in trials.ran if arm.augment == "crop"] == 4 * [Arm("crop", 4.0)]
+
+
+def test_the_other_augmentation_is_the_second_strongest_and_none_where_time_is_up():
+    trials = Planned(lambda arm, *_: {"none": 0.5, "crop": 0.7, "trivial": 0.6}[arm.augment])
+    tried, _ = compete(trials, [Arm("none"), Arm("crop"), Arm("trivial")])
+    assert second_best(tried) == "trivial"
+    assert second_best(tried[:1]) is None
+    hasty = Planned(lambda arm, *_: 0.5)
+    sweep(hasty, BASE, ARMS, other="crop", over=lambda: True)
+    assert {arm.augment for arm, *_ in hasty.ran} == {"none"}
 
 
 def test_without_a_part_for_choosing_nothing_is_trained_before_the_end():
