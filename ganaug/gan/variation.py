@@ -38,7 +38,9 @@ class VariationShape(NetworkShape):
 class VariationNetwork(nn.Module):
     """Image and noise to the three parts of a variation, and these applied.
 
-    The noise scales and shifts the normalisations, as in `Generator`. At first the three parts change nothing.
+    The noise scales and shifts the normalisations, as in `Generator`. At first the three parts change nothing. Flow and
+    colour are those of the noise less those of none: noise moves an image to all sides. A mean change, the same for any
+    noise, would be learned too, and pulls every image to what its class has in common: colours fade, faces swell.
     """
 
     def __init__(self, shape: VariationShape) -> None:
@@ -48,7 +50,7 @@ class VariationNetwork(nn.Module):
         self.trunk = Trunk(shape, shape.generator_channels, normalised=True)
         width, features = channels[0], self.trunk.out_features + shape.latent_dim
         self.seed = nn.Linear(features, width * BASE * BASE)
-        self.globals = nn.Sequential(nn.Linear(features, 128), nn.LeakyReLU(0.2))
+        self.whole = nn.Sequential(nn.Linear(features, 128), nn.LeakyReLU(0.2))
         colours = shape.image_channels
         self.affine = _still(nn.Linear(128, 6))
         self.colours = _still(nn.Linear(128, colours * (colours + 1)))
@@ -71,16 +73,19 @@ class VariationNetwork(nn.Module):
         """Images in [-1, 1], NCHW, from `images` of that kind and `codes` (N, latent_dim)."""
         if self.steering is not None:
             codes = self.steering(codes, torch.zeros(len(codes), dtype=torch.int64, device=codes.device))
-        features = torch.cat([flat(self.trunk(images)), codes], dim=1)
-        settings = self.globals(features)
-        x = self.seed(features).view(len(codes), -1, BASE, BASE).contiguous(memory_format=torch.channels_last)
-        x = self.up(functional.leaky_relu(self.norm(x, codes), 0.2))
+        seen, still = flat(self.trunk(images)), torch.zeros_like(codes)
+        told = torch.cat([codes, still])
+        features = torch.cat([torch.cat([seen, seen]), told], dim=1)
+        settings = self.whole(features)
+        x = self.seed(features).view(len(told), -1, BASE, BASE).contiguous(memory_format=torch.channels_last)
+        x = self.up(functional.leaky_relu(self.norm(x, told), 0.2))
         varied = images
         if self.shape.flow:
-            flow = self.flow(functional.leaky_relu(self.flow_norm(x, codes), 0.2))
-            varied = warped(varied, self.affine(settings).float(), flow.float())
+            flow = self.flow(functional.leaky_relu(self.flow_norm(x, told), 0.2))
+            varied = warped(varied, _less_still(self.affine(settings)), _less_still(flow))
         if self.shape.colour:
-            varied = recoloured(varied, self.colours(settings).float())
+            varied = recoloured(varied, _less_still(self.colours(settings)))
+        x = x[: len(codes)]
         if self.shape.residual:
             for norm, up in zip(self.norms, self.ups, strict=True):
                 x = up(functional.leaky_relu(norm(x, codes), 0.2))
@@ -177,6 +182,12 @@ class VariationGenerator(nn.Module):
         """Images in [-1, 1], NCHW: `images` NCHW uint8, varied as standard normal `noise` (N, latent_dim) says."""
         varied: Tensor = self.network(images.float().div(127.5).sub(1), noise)
         return varied
+
+
+def _less_still(both: Tensor) -> Tensor:
+    """What noise says, less what none says: the first half of the rows less the second, as float32."""
+    told, still = both.float().chunk(2)
+    return told - still
 
 
 def _still(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:

@@ -50,6 +50,20 @@ def test_an_untrained_network_all_but_keeps_its_image(resolution, channels):
     assert float((made - shown).detach().abs().max()) < 0.2
 
 
+def test_where_there_is_no_noise_nothing_moves_and_noise_moves_to_all_sides():
+    torch.manual_seed(0)
+    network = VariationNetwork(shape(residual=0.0)).eval()
+    for layer in (network.affine, network.colours, network.flow):
+        torch.nn.init.normal_(layer.weight, std=0.3)
+        torch.nn.init.normal_(layer.bias, std=1.0)  # what is the same for any noise
+    shown = images(1).expand(400, -1, -1, -1) * 0.5
+    with torch.no_grad():
+        assert torch.allclose(network(shown[:3], torch.zeros(3, 4)), shown[:3], atol=1e-4)
+        made = network(shown, noise(400))
+    brighter = made.mean((1, 2, 3)) > shown.mean((1, 2, 3))
+    assert 0.3 < float(brighter.float().mean()) < 0.7
+
+
 @pytest.mark.parametrize("part", ["flow", "colour", "residual"])
 def test_each_part_can_be_alone(part):
     off = {"flow": False, "colour": False, "residual": 0.0} | {part: 0.5 if part == "residual" else True}
