@@ -63,11 +63,13 @@ def one_draw(given: argparse.Namespace, recipe: Recipe, count: int, draw: int) -
     seconds = time.perf_counter() - began
     if given.picture:
         save_picture(shown(bank, held), given.picture)
-    more = varied(bank, real, given.copies)
     again = real.images.repeat(given.copies, 1, 1, 1)
     arms = {name: (name, real.images) for name in given.augments}
     arms |= {f"duplicated, {name}": (name, torch.cat([again, again])) for name in given.duplicated}
-    arms |= {f"variations, {name}": (name, torch.cat([again, more])) for name in given.on_top}
+    for reach in given.reach:
+        more = varied(bank.with_latent({"reach": reach}), real, given.copies)
+        said = "variations" if reach == 1 else f"variations, reach {reach:g}"
+        arms |= {f"{said}, {name}": (name, torch.cat([again, more])) for name in given.on_top}
     found = {}
     for name, (augment, images) in arms.items():
         labels = real.labels.repeat(len(images) // len(real))
@@ -120,6 +122,12 @@ def main() -> None:
     parser.add_argument("--kimg", type=float, default=4)
     parser.add_argument("--steps", type=int, default=300, help="of each classifier")
     parser.add_argument("--copies", type=int, default=8)
+    parser.add_argument(
+        "--reach",
+        type=lambda text: [float(part) for part in names(text)],
+        default=[1.0],
+        help="times as far as in training that noise goes",
+    )
     parser.add_argument("--set", type=names, default=[], help="settings of the recipe, as variation.residual=0,...")
     parser.add_argument("--augments", type=names, default=["trivial", "trivial+cutmix", "elastic", "elastic+trivial"])
     parser.add_argument("--on-top", type=names, default=["none", "trivial", "trivial+cutmix"])

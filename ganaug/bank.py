@@ -118,9 +118,11 @@ class GeneratorBank(PictureMaking, HoleFilling):
 
     @property
     def fingerprint(self) -> str:
-        """32 hex digits that change with any weight and any class, and with nothing else."""
+        """32 hex digits that change with any weight, any class and any setting `latent`, and with nothing else."""
         if self._fingerprint is None:
-            digest = hashlib.sha256(json.dumps([self.task, self.class_names, self.label_numbers, CHUNK]).encode())
+            told = [self.task, self.class_names, self.label_numbers, CHUNK]
+            told += [shape["reach"] for shape in self.manifest.shapes if shape.get("reach", 1) != 1]
+            digest = hashlib.sha256(json.dumps(told).encode())
             for name, tensor in self.generators.state_dict().items():
                 digest.update(name.encode())
                 digest.update(tensor.cpu().contiguous().numpy().tobytes())
@@ -370,7 +372,7 @@ class GeneratorBank(PictureMaking, HoleFilling):
         return GeneratorBank(self.manifest.model_copy(update=changes), list(self.generators), self.kept)
 
     def with_latent(self, latent: Latent | Mapping[str, Any] | None) -> GeneratorBank:
-        """The same generators, whose samples are moved along directions; there is no verdict on these.
+        """The same generators, whose samples are moved along directions or go farther; there is no verdict on these.
 
         Args:
             latent: as a recipe's section `latent`, such as `{"exclude": [2], "shift": {0: 1.5}}`, in place of a setting

@@ -14,7 +14,7 @@ from ganaug.recipe import Recipe
 
 __all__ = ["as_base", "check_base", "recipe_of_base", "refuse_held_back", "start_of"]
 
-_FREE = {"classes", "codes", "directions", "sources"}  # what may differ from the base
+_FREE = {"classes", "codes", "directions", "reach", "sources"}  # what may differ from the base
 
 
 def as_base(base: GeneratorBank | str | Path | None, recipe: Recipe | None = None) -> GeneratorBank | None:

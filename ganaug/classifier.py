@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 from ganaug.errors import RecipeError, TrainingError, did_you_mean
 from ganaug.gan.precision import half_pays
 from ganaug.gan.seeding import seeded
-from ganaug.showing import epochs, faded
+from ganaug.showing import epochs, faded, in_turn
 
 __all__ = [
     "accuracy",
@@ -76,7 +76,9 @@ def train_classifier(
     seed: int = 0,
     augment: str = "trivial",
     lr: float = 3e-3,
-    fading: int = 0,
+    added: int = 0,
+    turns: int = 1,
+    fading: bool = False,
     device: torch.device | str = "cpu",
     half: bool | None = None,
     build: Callable[[], nn.Module] | None = None,
@@ -87,7 +89,7 @@ def train_classifier(
     whatever their number, which keeps the arms of a comparison equal. The caller's random state is untouched.
 
     Args:
-        images: NCHW uint8; real and synthetic ones concatenated for a mixed arm.
+        images: NCHW uint8; real ones, and `added` others after them.
         targets: N int64 in 0..classes-1, or (N, classes) float probabilities, which are not smoothed further.
         classes: how many there are.
         steps: of the optimiser.
@@ -95,8 +97,10 @@ def train_classifier(
         seed: of weights, order, augmentation and dropout.
         augment: of the training images: see `check_augment`.
         lr: the highest of the cycle.
-        fading: as many of the last `images` give way as training goes on, all of them by its end: in the place of one
-            that has gone, an image of the same (likeliest) class that stays is shown, as `AnnealedRatio` does it.
+        added: how many of the last images are no real ones.
+        turns: those are shown in so many equal parts, one in each epoch, whose classes follow each other alike.
+        fading: whether they give way as training goes on, all of them by its end: in the place of one that has gone, a
+            real image of the same (likeliest) class is shown, as `AnnealedRatio` does it.
         device: to train on.
         half: bfloat16 autocast; by default where the device computes in it.
         build: makes the network to train, of the form that `build_classifier` has, which it is by default.
@@ -109,6 +113,8 @@ def train_classifier(
     """
     where = torch.device(device)
     parts = check_augment(augment)
+    real, slots = len(images) - added, added // turns
+    gone = slots if fading else 0
     known = targets if targets.ndim == 2 else functional.one_hot(targets, classes).float()
     if targets.ndim == 1:
         known = known * (1 - _SMOOTHING) + _SMOOTHING / classes
@@ -119,7 +125,8 @@ def train_classifier(
         optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.02)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps)
         precision = half_pays(where) if half is None else half
-        order = faded(epochs(len(images), steps * batch, seed), known.argmax(1), fading, seed)
+        order = faded(epochs(real + slots, steps * batch, seed), known.argmax(1)[: real + slots], gone, seed)
+        order = in_turn(order, real, slots, turns)
         for shown, wanted in _batches(images, known, order, batch=batch, parts=parts):
             with torch.autocast(where.type, torch.bfloat16, enabled=precision):
                 logits = network(_scaled(shown, where))

@@ -46,6 +46,7 @@ from ganaug.pool import SamplePool
 from ganaug.pool_making import Report
 from ganaug.ratios import AnnealedRatio, Ratio, SlotPlan, interleaved, schedule_of
 from ganaug.recipe import Scenes
+from ganaug.showing import TURNS
 from ganaug.tasks import get_task
 from ganaug.translated import Translations, translation_chance
 
@@ -133,7 +134,7 @@ class GanAugmented(Dataset[Any]):
         enlarge: GeneratorBank | str | Path | None = None,
         fill: GeneratorBank | str | Path | None = None,
         pool_dir: str | Path | None = None,
-        pool_factor: int = 4,
+        pool_factor: int = TURNS,
         check: bool = True,
         report: Report | None = None,
     ) -> None:

@@ -123,20 +123,26 @@ def steered(
         BankError: a direction or a class is not there, or the generators are not told the class that is spoken of.
     """
     spaces = open_spaces(manifest, generators)
-    moves = latent if latent is not None and latent.numbers else None
+    moves = latent if latent is not None and (latent.numbers or latent.reach != 1) else None
     numbers = sorted(moves.numbers) if moves is not None else []
+    changed: dict[str, Any] = {"directions": len(numbers)}
     if moves is not None:
         _check_classes(moves, manifest.class_names, all(space.by_class for space in spaces))
+    if "sources" in manifest.shape:
+        changed["reach"] = 1.0 if moves is None else moves.reach
+    elif moves is not None and moves.reach != 1:
+        raise BankError("latent.reach is of variations, and this bank makes its samples of noise alone; leave it out")
     made = []
-    shapes = [{**shape, "directions": len(numbers)} for shape in manifest.shapes]
+    shapes = [shape | changed for shape in manifest.shapes]
     for shape, generator, space in zip(shapes, generators, spaces, strict=True):
-        bare = _bare(manifest.task, shape | {"directions": 0}, generator)
+        bare = _bare(manifest.task, shape, generator)
         if moves is None:
             made.append(bare)
             continue
-        built = _empty(manifest.task, shape)
-        part = "network." if isinstance(bare, VariationGenerator) else ""
-        steering = {f"{part}steering.{n}": t for n, t in _steering(space, numbers, moves).state_dict().items()}
+        built, steering = _empty(manifest.task, shape), {}
+        if numbers:
+            part = "network." if isinstance(bare, VariationGenerator) else ""
+            steering = {f"{part}steering.{n}": t for n, t in _steering(space, numbers, moves).state_dict().items()}
         built.load_state_dict(bare.state_dict() | steering, assign=True)
         made.append(built.requires_grad_(False).to(space.device))
     told = None if moves is None else moves.model_dump(mode="json")
@@ -174,9 +180,11 @@ def _check_classes(latent: Latent, names: Sequence[str], by_class: bool) -> None
 
 def _bare(task: str, shape: dict[str, Any], generator: nn.Module) -> nn.Module:
     """The generator as it was fitted; it shares its tensors."""
-    if getattr(generator, "shape", None) is None or not getattr(generator.shape, "directions", 0):
+    fitted = {"directions": 0, "reach": 1.0}
+    moved = {name for name, value in fitted.items() if getattr(getattr(generator, "shape", None), name, value) != value}
+    if not moved:
         return generator
-    made = _empty(task, shape | {"directions": 0})
+    made = _empty(task, shape | {name: value for name, value in fitted.items() if name in shape})
     state = {n: t for n, t in generator.state_dict().items() if "steering." not in n}
     made.load_state_dict(state, assign=True)
     return made.requires_grad_(False)

@@ -11,7 +11,7 @@ from ganaug.errors import BankError, did_you_mean
 
 __all__ = ["FORMAT", "Happening", "Manifest", "Verdict", "joined_manifests"]
 
-FORMAT = 5  # of the file; raise it when an older ganaug could no longer read what this one writes
+FORMAT = 6  # of the file; raise it when an older ganaug could no longer read what this one writes
 
 
 class Verdict(BaseModel):
@@ -28,6 +28,9 @@ class Verdict(BaseModel):
     annealed: bool = Field(False, description="whether the ratio falls to 0 over the epochs, instead of staying")
     screened: bool = Field(False, description="whether the synthetic images were screened")
     soft: bool = Field(False, description="whether the synthetic images bore the screening judge's soft labels")
+    reach: Union[float, None] = Field(
+        None, description="times as far as in training that variations go; null: as far as the bank had it before"
+    )
     augment: Union[str, None] = Field(
         None, description="the classical augmentation of every image that did best, as 'flip+trivial'"
     )
@@ -63,7 +66,12 @@ class Verdict(BaseModel):
         )
         how = "".join(
             f", {word}"
-            for word, is_so in (("annealed", self.annealed), ("screened", self.screened), ("soft labels", self.soft))
+            for word, is_so in (
+                ("annealed", self.annealed),
+                ("screened", self.screened),
+                ("soft labels", self.soft),
+                (f"reach {self.reach or 1:g}", self.reach is not None),
+            )
             if is_so
         )
         return (

@@ -1,4 +1,4 @@
-"""The section `latent` of a recipe: where samples go along the directions of a generator's codes."""
+"""The section `latent` of a recipe: where the codes of samples go, along a generator's directions and from none."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ class LatentMoves(Section):
 class Latent(LatentMoves):
     """The same for all classes, and for some of them in its place."""
 
+    reach: float = Field(
+        1.0, gt=0, le=4, description="of variations of real images: times as far as in training that noise goes"
+    )
     by_class: dict[str, LatentMoves] = Field({}, description="for the classes named, instead of what is said for all")
 
     @property

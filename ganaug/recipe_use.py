@@ -127,6 +127,11 @@ class Compare(Section):
     soft: tuple[bool, ...] = Field(
         (False,), min_length=1, description="screened images with their class as label, with the judge's word, or both"
     )
+    reaches: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
+        (2.0, 3.0),
+        description="of variations of real images: times as far as in training that noise goes, each tried with the "
+        "best way of mixing, which has noise as in training or as `latent.reach` says",
+    )
     balanced: bool = Field(
         True,
         description="where classes are unequal in size: also bring every class up to the largest with synthetic "

@@ -7,7 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["epochs", "faded", "in_turn"]
+__all__ = ["TURNS", "epochs", "faded", "in_turn"]
+
+TURNS = 4
+"""Samples that a slot shows in turn, epoch by epoch: of `GanAugmented` by default, and so of a comparison."""
 
 
 def epochs(count: int, wanted: int, seed: int) -> Tensor:

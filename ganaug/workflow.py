@@ -284,6 +284,7 @@ def _arms(settings: Compare, held: LabelledImages, fewest: int, say: Say) -> dic
         "screened": settings.screened[:1],
         "soft": settings.soft[:1],
         "balanced": False,
+        "reaches": (),
     }
 
 

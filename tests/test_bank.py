@@ -169,7 +169,7 @@ def test_what_is_no_bank_is_said_to_be_none(tmp_path: Path) -> None:
         ({"tensors": {"generators.1.to_image.bias": torch.zeros(3)}}, "belongs to no generator"),
         ({"manifest": "{"}, "manifest cannot be read"),
         ({"manifest": "[]"}, "manifest cannot be read"),
-        ({"manifest": {"format": 6, "unheard": 1}}, "format 6, this ganaug reads up to 5; upgrade"),
+        ({"manifest": {"format": 7, "unheard": 1}}, "format 7, this ganaug reads up to 6; upgrade"),
         ({"manifest": {"unheard": 1}}, "unheard"),
         ({"manifest": {"class_names": ["cat", "dog"]}}, "2 class names and 3 label numbers"),
         ({"manifest": {"class_names": ["cat", "dog"], "label_numbers": [0, 1]}}, "shape is for 3 classes, where 2"),
@@ -221,7 +221,7 @@ def test_a_bank_of_the_first_format_stays_loadable() -> None:
     assert bank.verdict is not None
     assert bank.verdict.ratio == 0.5
     assert not any((bank.verdict.annealed, bank.verdict.screened, bank.verdict.soft))
-    assert (bank.manifest.format, bank.with_verdict(VERDICT).manifest.format) == (1, 5)
+    assert (bank.manifest.format, bank.with_verdict(VERDICT).manifest.format) == (1, 6)
     middle = bank.sample("right", 3, seed=5)[:, 0, 8, 8].to(torch.int64)
     assert (middle - torch.tensor(OLD_PIXELS)).abs().max() <= 2  # other processors round otherwise
 

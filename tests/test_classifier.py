@@ -94,6 +94,27 @@ def test_crops_move_images_by_an_eighth_at_most():
     assert len({int(shift) for shift in moved}) > 1
 
 
+def test_others_are_shown_in_turn_and_give_way_to_real_images(labelled, monkeypatch):
+    """Two real images a class, and for each of four slots three others, whose first pixel says turn and class."""
+    real, shown = labelled(2, 1), []
+    others = torch.stack([torch.full((1, 16, 16), 10 * turn + cls) for turn in range(3) for cls in range(4)]).byte()
+    images, targets = torch.cat([real.images, others]), torch.cat([real.labels, torch.arange(4).repeat(3)])
+
+    def batches(images, targets, order, **rest):
+        shown.append(order)
+        return iter([(images[order[:8]], targets[order[:8]])])
+
+    monkeypatch.setattr(classifier, "_batches", batches)
+    settings = {"classes": 4, "steps": 9, "batch": 12, "augment": "none", "added": 12, "turns": 3}
+    for fading in (False, True):
+        train_classifier(images, targets, fading=fading, **settings)
+    turns = [sorted(epoch[epoch >= 8].tolist()) for epoch in shown[0].split(12)]
+    assert turns == 3 * [[*range(8, 12)], [*range(12, 16)], [*range(16, 20)]]
+    assert (shown[1][-12:] >= 8).sum() <= 1
+    assert (shown[1][:36] >= 8).sum() > (shown[1][36:72] >= 8).sum() > 0
+    assert torch.equal(targets[shown[0]], targets[shown[1]])  # in the place of each a real one of its class
+
+
 def test_images_fade_in_a_straight_line_and_their_class_stays():
     classes = torch.tensor([0] * 10 + [1] * 10 + [0] * 10 + [1] * 10)  # the last twenty are synthetic
     order = epochs(40, 4000, 0)

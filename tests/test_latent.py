@@ -127,6 +127,34 @@ def test_variations_are_moved_whatever_their_images(make_bank):
         bank.with_latent({"by_class": {"cat": {"exclude": [0]}}})
 
 
+def test_variations_go_farther_and_back_again(make_bank, tmp_path):
+    bank = varying_bank(make_bank)
+    images = (torch.arange(16) * 8 + 60).byte().expand(70, 3, 16, 16)
+
+    def how_far(one):
+        return float((one.vary(images).int() - images.int()).abs().float().mean())
+
+    far = ganaug.load(bank.with_latent({"reach": 2}).save(tmp_path / "far.ganaug"))
+    assert how_far(far) > 1.2 * how_far(bank)
+    assert torch.equal(far.with_latent({"reach": 1}).vary(images), bank.vary(images))
+    assert len({one.fingerprint for one in (bank, far, bank.with_latent({"reach": 3}))}) == 3
+    assert far.with_latent(None).fingerprint == bank.fingerprint
+    assert torch.equal(
+        far.of_sources(images, torch.zeros(70, dtype=torch.int64), {0: "a"}).vary(images), far.vary(images)
+    )
+    # directions are those as fitted
+    both = far.with_latent({"reach": 2, "exclude": list(range(8))})
+    assert torch.equal(both.sample("cat", 5), bank.with_latent({"exclude": list(range(8))}).sample("cat", 5))
+    assert torch.equal(
+        far.with_latent({"shift": {0: 1.0}}).sample("cat", 5), bank.with_latent({"shift": {0: 1.0}}).sample("cat", 5)
+    )
+
+
+def test_only_variations_go_farther(bank):
+    with pytest.raises(BankError, match=r"latent.reach is of variations, and this bank makes its samples of noise"):
+        bank.with_latent({"reach": 2})
+
+
 def test_where_each_class_has_a_generator_each_has_directions(make_bank):
     bank = make_bank(per_class=True)
     moved = bank.with_latent({"by_class": {"dog": {"shift": {1: 1.0}}}})

@@ -55,6 +55,8 @@ class Arm:
     labels have been dealt out anew; "pasted", scenes whose objects are all real ones, cut out and pasted."""
     share: float = 1.0
     """Part of the real images that is trained on; less than all only to see what more real images bring."""
+    reach: float | None = None
+    """Times as far as in training that the noise of variations goes; none for as far as the bank has it."""
 
     @property
     def name(self) -> str:
@@ -69,6 +71,7 @@ class Arm:
             "annealed": self.annealed,
             "screened": self.screened,
             "soft labels": self.soft,
+            f"reach {self.reach or 1:g}": self.reach is not None,
         }
         words += [word for word, so in told.items() if so]
         named = {"duplicated": "real duplicated", "shuffled": "labels shuffled", "pasted": "real objects pasted"}
@@ -83,7 +86,8 @@ class Arm:
     @property
     def key(self) -> dict[str, Any]:
         """All of it as JSON, the same for ever."""
-        return asdict(self)
+        told = asdict(self)
+        return told if self.reach is not None else {name: told[name] for name in told if name != "reach"}
 
 
 def classical_arms(

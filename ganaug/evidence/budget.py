@@ -27,7 +27,8 @@ def trainings(settings: Compare, classical: int, synthetic: int | None = None) -
     for _ in range(rounds):
         swept += running
         running = max(min(2, running), math.ceil(running / 2))
-    swept += rounds if classical > 1 else 0  # the best of them with the second strongest augmentation
+    # the best of them with the second strongest augmentation, and with every reach
+    swept += rounds * ((classical > 1) + len(settings.reaches))
     finals = 2 * rounds  # the controls; the winner and real images alone are trained by then
     return classical * rounds + swept + finals + 2 * rounds  # and real images alone, fewer of them
 
@@ -78,13 +79,14 @@ def _seconds(settings: Compare, classical: int, training: float, refit: float) -
 
 def _parts(settings: Compare) -> Iterator[Compare]:
     """The settings and all smaller ones that are worth while: at least one of everything, and two seeds."""
-    for splits, seeds, augments, ratios, schedules, screened in itertools.product(
+    for splits, seeds, augments, ratios, schedules, screened, reaches in itertools.product(
         range(1, settings.splits + 1),
         range(2, settings.seeds + 1),
         _shorter(settings.augments, settings.augments[-1]),
         _shorter(settings.ratios, sorted(settings.ratios)[len(settings.ratios) // 2]),
         _shorter(settings.schedules, settings.schedules[0]),
         _shorter(settings.screened, settings.screened[0]),
+        sorted({(), settings.reaches}),
     ):
         yield settings.model_copy(
             update={
@@ -94,6 +96,7 @@ def _parts(settings: Compare) -> Iterator[Compare]:
                 "ratios": ratios,
                 "schedules": schedules,
                 "screened": screened,
+                "reaches": reaches,
             }
         )
 

@@ -35,7 +35,8 @@ class Comparing:
     def __init__(self, bank: GeneratorBank, settings: Compare, crew: Crew, seed: int, say: Say) -> None:
         self.bank = bank
         self.exam = get_exam(bank.task)
-        self.settings = self.exam.settings(settings)
+        reaches = {"reaches": settings.reaches if bank.varies else ()}
+        self.settings = self.exam.settings(settings).model_copy(update=reaches)
         self.crew = crew
         self.seed = seed
         self.say = say
@@ -53,7 +54,8 @@ class Comparing:
         wanted = names if classes is not None else None
         held = {what: self.exam.read(one, self.bank, wanted, what=what, on_bad=on_bad) for what, one in sets.items()}
         classical = exam.classical(self.settings, self.flips)
-        several = len(classical) > 1 or len(exam.synthetic(self.settings, "none", train)) > 1
+        arms = exam.synthetic(self.settings, "none", train)
+        several = len(classical) > 1 or len(arms) > 1 or bool(self.settings.reaches)
         parts = self._parts(train, held, several)
         screening = self.bank.recipe.screening or Screening()
         return ReferenceTrials(
@@ -84,7 +86,8 @@ class Comparing:
         train = self.exam.read(real, self.bank, None, what="data", raw=raw, on_bad="stop")
         names = train.class_names
         held = {what: self.exam.read(one, self.bank, None, what=what, on_bad="stop") for what, one in sets.items()}
-        parts = self._parts(train, held, len(self.settings.ratios) > 1 or len(augments) > 1)
+        several = len(self.settings.ratios) > 1 or len(augments) > 1 or bool(self.settings.reaches)
+        parts = self._parts(train, held, several)
         count = len(train.fingerprints)
         if evaluation is not None and len(evaluation) != count:
             raise DataError(f"evaluation has {len(evaluation)} images and the dataset {count}; wanted the same")
@@ -154,8 +157,9 @@ class Comparing:
         if not trials.banks:
             self.say(f"refitting the recipe on the training part of {len(trials.parts)} splits")
         trials.prepare()
-        arms, other = trials.synthetic(baseline.augment), second_best(baselines)
-        swept = sweep(trials, baseline, arms, other=other, over=keep_until)
+        also: list[dict[str, Any]] = [{"augment": other} for other in [second_best(baselines)] if other is not None]
+        also += [{"reach": reach} for reach in self.settings.reaches]
+        swept = sweep(trials, baseline, trials.synthetic(baseline.augment), also=also, over=keep_until)
         self.say(f"with synthetic images: {swept.winner.name}")
         final = meet(trials, baseline, swept.winner)
         few = min(trials.parts[0].train.kinds().values()) < 2  # fewer of those cannot be had

@@ -157,7 +157,7 @@ def _check_form(trainer: Any, source: Any, bank: Any, classes: Any) -> None:
 
 
 def _check_refits(bank: GeneratorBank) -> None:
-    if bank.recipe.latent is not None:
+    if bank.recipe.latent is not None and bank.recipe.latent.numbers:
         raise BankError(
             "the bank's samples are moved along its own directions (latent), and a refit has others of these numbers; "
             "give val or test (--val, --test), so that this bank is judged"

@@ -18,8 +18,9 @@ from ganaug.bank import GeneratorBank
 from ganaug.data import LabelledImages, stratified_split, without_copies
 from ganaug.evidence.parts import Parts
 from ganaug.fitting import fit
+from ganaug.recipe_latent import Latent
 
-__all__ = ["Beside", "Stock", "as_bank", "digest", "refit", "repeated", "share_of"]
+__all__ = ["Beside", "Stock", "as_bank", "digest", "reaching", "refit", "repeated", "share_of"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,13 @@ def as_bank(result: Mapping[str, str], device: str) -> GeneratorBank:
         path = Path(folder) / "refit.ganaug"
         path.write_bytes(base64.b64decode(result["bank"]))
         return GeneratorBank.load(path, device)
+
+
+def reaching(bank: GeneratorBank, reach: float | None) -> GeneratorBank:
+    """The bank, whose variations go as far as this; as far as it has it where that is not said."""
+    if reach is None:
+        return bank
+    return bank.with_latent((bank.recipe.latent or Latent()).model_copy(update={"reach": reach}))
 
 
 def share_of(data: LabelledImages, share: float, seed: int) -> LabelledImages:

@@ -152,13 +152,16 @@ class OwnTrials:
         key = {
             "what": "own trainer 3", "trainer": _told(self.trainer), "arm": arm.key, "seed": self.seed + run,
             "parts": judged, "split": split, "held": list(images.held), "data": list(images.train.fingerprints),
-            "bank": self.banks[split].fingerprint if arm.ratio and arm.control != "duplicated" else None,
+            "bank": self._fingerprint(split, arm.reach) if arm.ratio and arm.control != "duplicated" else None,
         }  # fmt: skip
         pasting = self._pasting() if "copy-paste" in arm.augment.split("+") else None
         if pasting is not None:
             key["pasting"] = pasting
         name = f"train_and_score with {arm.name} (split {split + 1}, seed {run + 1})"
         return Job(key, train_and_score, (arm, split, judged, self.seed + run, pasting, name), name)
+
+    def _fingerprint(self, split: int, reach: float | None) -> str:
+        return material.reaching(self.banks[split], reach).fingerprint
 
     def _pasting(self) -> dict[str, Any]:
         """How real objects are pasted, as JSON."""
@@ -191,7 +194,7 @@ def train_and_score(
     with tempfile.TemporaryDirectory() as folder:
         with warnings.catch_warnings(record=True) as warned:  # all arms' are alike: they are told once, as notes
             warnings.simplefilter("always", UserWarning)
-            bank = banks[split] if arm.ratio else None
+            bank = material.reaching(banks[split], arm.reach) if arm.ratio else None
             train = _dataset(lent[split], parts[split].train, bank, arm, seed, pasting, folder)
         if isinstance(trainer, ScoresAll):
             found = trainer.score_all(train, held, seed)

@@ -3,7 +3,8 @@
 1. Classical augmentations of real images alone, on all splits and seeds. The strongest carries on.
 2. Synthetic images at every ratio and with every treatment, round by round (a split with a seed); after each round
    the worse half is dropped. The best of them is trained with the second strongest augmentation too: what real images
-   want most may be just what synthetic ones bring. Both stages look at the part for choosing alone.
+   want most may be just what synthetic ones bring; and where it shows variations, with some that go farther. Both
+   stages look at the part for choosing alone.
 3. The best of stage 2 and real images alone meet the part for scoring, on all splits and seeds; if there was a gain,
    so do its controls. What was dropped never does, so nothing was chosen by what the answer comes from.
 
@@ -135,7 +136,7 @@ def sweep(
     baseline: Arm,
     arms: Sequence[Arm],
     *,
-    other: str | None = None,
+    also: Sequence[Mapping[str, Any]] = (),
     over: Callable[[], bool] = lambda: False,
 ) -> Sweep:
     """Stage 2: successive halving (Jamieson and Talwalkar 2016, 1502.07943), by rounds, not by longer training.
@@ -144,7 +145,7 @@ def sweep(
         trials: who trains.
         baseline: real images alone.
         arms: with synthetic images; a tie goes to the earlier.
-        other: an augmentation that the best arm is tried with as well, in as many rounds.
+        also: changes to the best arm, as `{"augment": "crop"}`, each tried in as many rounds; what was better stays.
         over: whether time is up; asked after each round.
     """
     if not trials.choosing:
@@ -162,8 +163,11 @@ def sweep(
         dropped |= dict.fromkeys(worse, number)
         running = [arm for arm in running if arm not in dropped]
     winner = _best_first(running, seen)[0]
-    if other is not None and not over():
-        arms = [*arms, replace(winner, augment=other)]
+    arms = list(arms)
+    for change in also:
+        if over():
+            break
+        arms.append(replace(winner, **change))
         seen[arms[-1]] = trials.run([(arms[-1], place) for place in trials.rounds[: len(seen[winner])]], "choose")
         winner = _best_first([winner, arms[-1]], seen)[0]
     won = _mean(seen[winner]) > _mean(seen[baseline][: len(seen[winner])])

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ganaug.bank import GeneratorBank, Verdict
 from ganaug.evidence.arms import Arm
+from ganaug.evidence.material import reaching
 from ganaug.evidence.statistics import Interval
 from ganaug.ratios import MAX_RATIO
 
@@ -25,7 +26,7 @@ ROLES = {
     "shuffled": "control: labels shuffled",
     "pasted": "control: real objects pasted",
 }
-_TREATMENTS = ("augment", "ratio", "annealed", "screened", "soft", "balanced")
+_TREATMENTS = ("augment", "ratio", "annealed", "screened", "soft", "balanced", "reach")
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Comparison:
     baselines: tuple[Tried, ...]
     """Real images alone with each classical augmentation."""
     sweep: tuple[Tried, ...]
-    """Synthetic images too, with the strongest of those augmentations, and the best of these with the second too."""
+    """Synthetic images too, with the strongest of those augmentations; the best of these with other changes too."""
     chosen: Arm
     """The best of the sweep on the images for choosing, or the only one."""
     won: bool
@@ -207,6 +208,7 @@ class Comparison:
             annealed=self.helps and self.chosen.annealed,
             screened=self.helps and self.chosen.screened,
             soft=self.helps and self.chosen.soft,
+            reach=self.chosen.reach if self.helps else None,
             augment=(self.chosen if self.helps else self.real_only.arm).augment,
             gain=self.difference.mean,
             low=self.difference.low,
@@ -228,8 +230,8 @@ class Comparison:
         return {name: round(ratio, 4) for name, ratio in found.items()}
 
     def apply_to(self, bank: GeneratorBank) -> GeneratorBank:
-        """The bank with this verdict; save it to keep it."""
-        return bank.with_verdict(self.verdict)
+        """The bank with this verdict, and variations that go as far as helps; save it to keep it."""
+        return reaching(bank, self.chosen.reach if self.helps else None).with_verdict(self.verdict)
 
     @property
     def summary(self) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Union
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from ganaug.evidence.protocol import Cell, Outcome, Part, Round
 from ganaug.progress import CellBar
 from ganaug.recipe import Compare, Recipe, Screening
 from ganaug.tasks import get_task
+
+Lot = tuple[Round, Union[float, None]]
+"""A round, and how far variations go in it."""
 
 __all__ = ["Crew", "ReferenceTrials", "all_rounds", "refitted"]
 
@@ -82,11 +85,11 @@ def refitted(recipe: Recipe, parts: Sequence[Parts], beside: Beside, crew: Crew)
 
 
 def train_and_tell(
-    stocks: Mapping[Round, Stock], place: Round, task: str, arm: Arm, training: Mapping[str, Any], device: str
+    stocks: Mapping[Lot, Stock], lot: Lot, task: str, arm: Arm, training: Mapping[str, Any], device: str
 ) -> dict[str, Any]:
     """A cell: train the task's learner, and tell how it does on both parts, so that nothing is trained twice."""
     began = time.perf_counter()
-    told = get_learner_exam(task).train(stocks[place], arm, training, device)
+    told = get_learner_exam(task).train(stocks[lot], arm, training, device)
     return {**told, "seconds": time.perf_counter() - began}
 
 
@@ -127,8 +130,8 @@ class ReferenceTrials:
     """What refits learn from too."""
     notes: list[str] = field(default_factory=list)
     """What screenings could not do."""
-    _screened: list[dict[str, Any]] = field(default_factory=list)
-    _samples: dict[tuple[Round, bool], Any] = field(default_factory=dict)
+    _screened: dict[float | None, list[dict[str, Any]]] = field(default_factory=dict)
+    _samples: dict[tuple[Lot, bool], Any] = field(default_factory=dict)
 
     @property
     def exam(self) -> LearnerExam:
@@ -169,8 +172,11 @@ class ReferenceTrials:
 
     def run(self, cells: Sequence[Cell], part: Part) -> list[Outcome]:
         """As the protocol has it."""
-        stocks = {place: self._stock(place, [arm for arm, at in cells if at == place]) for _, place in cells}
-        found = self.crew.run([self._job(arm, place, stocks[place]) for arm, place in cells], (stocks,))
+        lots = [(place, arm.reach) for arm, place in cells]
+        arms = [arm for arm, _ in cells]
+        stocks = {lot: self._stock(lot, [arm for arm, at in zip(arms, lots, strict=True) if at == lot]) for lot in lots}
+        jobs = [self._job(arm, lot, stocks[lot]) for arm, lot in zip(arms, lots, strict=True)]
+        found = self.crew.run(jobs, (stocks,))
         self._samples = {key: kept for key, kept in self._samples.items() if key[0] in stocks}  # the last ones only
         return [self._outcome(result, place, part) for result, (_, place) in zip(found, cells, strict=True)]
 
@@ -180,9 +186,9 @@ class ReferenceTrials:
 
     def seconds(self, arm: Arm) -> float:
         """What one training takes."""
-        place = self.rounds[0]
-        stock = self._stock(place, [arm])
-        (result,) = self.crew.run([self._job(arm, place, stock)], ({place: stock},), cells=False)
+        lot = (self.rounds[0], arm.reach)
+        stock = self._stock(lot, [arm])
+        (result,) = self.crew.run([self._job(arm, lot, stock)], ({lot: stock},), cells=False)
         return float(result["seconds"])
 
     def prepare(self) -> None:
@@ -195,7 +201,8 @@ class ReferenceTrials:
     def _device(self) -> str:
         return str(self.crew.device)
 
-    def _job(self, arm: Arm, place: Round, stock: Stock) -> Job:
+    def _job(self, arm: Arm, lot: Lot, stock: Stock) -> Job:
+        place, _ = lot
         training, judged = self.exam.training(self.settings), stock.parts.judged()
         shown = [part.tensors for name in ("choose", "score") if (part := judged.get(name)) is not None]
         data = digest(*self.exam.tensors(stock, arm), *(tensor for tensors in shown for tensor in tensors))
@@ -204,34 +211,36 @@ class ReferenceTrials:
             "classes": len(stock.parts.train.class_names),
         }  # fmt: skip
         name = f"{arm.name} (split {place[0] + 1}, seed {place[1] + 1})"
-        return Job(key, train_and_tell, (place, self.task, arm, training, self._device), name)
+        return Job(key, train_and_tell, (lot, self.task, arm, training, self._device), name)
 
-    def _stock(self, place: Round, arms: Sequence[Arm]) -> Stock:
+    def _stock(self, lot: Lot, arms: Sequence[Arm]) -> Stock:
         """What these arms of a round need, and no more: it is sent to every worker."""
+        place, reach = lot
         split, _ = place
         drawn = [arm for arm in arms if arm.ratio and arm.control != "duplicated"]
         soft = any(arm.soft for arm in arms)
         return Stock(
             parts=self.parts[split],
             seed=self._seed(place),
-            plain=self._drawn(place, False) if any(not arm.screened for arm in drawn) else None,
-            screened=self._drawn(place, True) if any(arm.screened for arm in drawn) else None,
-            own=torch.tensor(self._screenings()[split]["own"], dtype=torch.float32) if soft else None,
+            plain=self._drawn(lot, False) if any(not arm.screened for arm in drawn) else None,
+            screened=self._drawn(lot, True) if any(arm.screened for arm in drawn) else None,
+            own=torch.tensor(self._screenings(reach)[split]["own"], dtype=torch.float32) if soft else None,
         )
 
     def _seed(self, place: Round) -> int:
         """The same for all arms of a round."""
         return self.seed + place[1] + 1009 * place[0]
 
-    def _drawn(self, place: Round, screened: bool) -> Any:
-        if (place, screened) not in self._samples:
-            split, run = place
+    def _drawn(self, lot: Lot, screened: bool) -> Any:
+        if (lot, screened) not in self._samples:
+            (split, run), reach = lot
             most = self._most(split)
-            screening = self._screenings()[split] if screened else None
-            self._samples[place, screened] = self.exam.samples(
-                self.banks[split], list(most), list(most.values()), run, self.seed, screening
+            screening = self._screenings(reach)[split] if screened else None
+            bank = material.reaching(self.banks[split], reach)
+            self._samples[lot, screened] = self.exam.samples(
+                bank, list(most), list(most.values()), run, self.seed, screening
             )  # fmt: skip
-        return self._samples[place, screened]
+        return self._samples[lot, screened]
 
     def _most(self, split: int) -> dict[str, int]:
         """Samples of each class, or of all alike where samples have none, that the greediest of the arms takes."""
@@ -241,17 +250,19 @@ class ReferenceTrials:
         most = np.max([arm.added(sizes) for arm in self.synthetic("none")], axis=0).tolist()
         return dict(zip(names, most, strict=True))
 
-    def _screenings(self) -> list[dict[str, Any]]:
+    def _screenings(self, reach: float | None) -> list[dict[str, Any]]:
         """That of each split's bank; made when it is first asked for."""
-        if not self._screened:
-            self._screened = self.crew.run(self._screening_jobs(), (self.parts, self.banks), cells=False)
-            self.notes += [told["shortage"] for told in self._screened if told["shortage"]]
-        return self._screened
+        if reach not in self._screened:
+            banks = [material.reaching(bank, reach) for bank in self.banks]
+            found = self.crew.run(self._screening_jobs(banks), (self.parts, banks), cells=False)
+            self.notes += [told["shortage"] for told in found if told["shortage"]]
+            self._screened[reach] = found
+        return self._screened[reach]
 
-    def _screening_jobs(self) -> list[Job]:
+    def _screening_jobs(self, banks: Sequence[GeneratorBank]) -> list[Job]:
         soft, jobs = any(self.settings.soft), []
         told = self.screening.model_dump(mode="json")
-        for split, (part, bank) in enumerate(zip(self.parts, self.banks, strict=True)):
+        for split, (part, bank) in enumerate(zip(self.parts, banks, strict=True)):
             wanted = {name: self.settings.seeds * count for name, count in self._most(split).items()}
             key = {
                 "what": "screening 1", "bank": bank.fingerprint, "settings": told, "wanted": wanted, "soft": soft,

@@ -33,6 +33,8 @@ class VariationShape(NetworkShape):
     colour: bool = True
     residual: float = 0.2
     """The most that the residual adds to a pixel, of values in [-1, 1]; 0 for none."""
+    reach: float = 1.0
+    """Times as far as in training that noise goes: each image was led to its nearest others alone."""
 
 
 class VariationNetwork(nn.Module):
@@ -180,7 +182,7 @@ class VariationGenerator(nn.Module):
 
     def vary(self, images: Tensor, noise: Tensor) -> Tensor:
         """Images in [-1, 1], NCHW: `images` NCHW uint8, varied as standard normal `noise` (N, latent_dim) says."""
-        varied: Tensor = self.network(images.float().div(127.5).sub(1), noise)
+        varied: Tensor = self.network(images.float().div(127.5).sub(1), self.shape.reach * noise)
         return varied
 
 

@@ -44,6 +44,9 @@ def test_names_and_keys():
     assert [arm.name for arm in fewer_real(Arm("none"))] == [
         "no augmentation, 25% of the real images", "no augmentation, 50% of the real images",
     ]  # fmt: skip
+    farther = Arm("none", 0.5, reach=2.0)
+    assert farther.name == "no augmentation, ratio 0.5, reach 2"
+    assert farther.key == {**Arm("none", 0.5).key, "reach": 2.0}
     assert Arm("none").key == {
         "augment": "none", "ratio": 0.0, "annealed": False, "screened": False, "soft": False, "balanced": False,
         "control": None, "share": 1.0,

@@ -15,12 +15,15 @@ def classical(settings):
     return len(ClassExam().classical(settings, False))
 
 
-@pytest.mark.parametrize("changes", [{}, {"ratios": (1.0,)}, {"splits": 1, "schedules": ("annealed",)}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"ratios": (1.0,)}, {"splits": 1, "schedules": ("annealed",)}, {"reaches": (3.0,)}, {"reaches": ()}]
+)
 def test_the_count_of_trainings_is_that_of_the_protocol(changes):
     settings = WHOLE.model_copy(update=changes)
     trials = Planned(lambda arm, *_: 0.3 + 0.1 * arm.ratio, splits=settings.splits, seeds=settings.seeds)
     compete(trials, ClassExam().classical(settings, True))
-    found = sweep(trials, Arm("none"), synthetic_arms(settings, "none"), other="trivial")
+    also = [{"augment": "trivial"}, *({"reach": reach} for reach in settings.reaches)]
+    found = sweep(trials, Arm("none"), synthetic_arms(settings, "none"), also=also)
     worth_in_real(trials, meet(trials, Arm("none"), found.winner))
     assert len({(arm, place) for arm, place, _ in trials.ran}) == trainings(settings, classical(settings))
 
@@ -39,6 +42,12 @@ def test_less_is_done_in_fewer_minutes_and_never_nothing():
         sizes.append(trainings(found, classical(found)))
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] > sizes[-1]
+
+
+def test_what_goes_first_is_how_far_variations_reach():
+    whole = trainings(WHOLE, classical(WHOLE)) * 5 / 60
+    found = fit_into(WHOLE, classical, minutes=whole - 1, training=5.0, refit=0)
+    assert found == WHOLE.model_copy(update={"reaches": ()})
 
 
 def test_workers_do_more_in_the_same_time():

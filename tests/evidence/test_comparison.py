@@ -38,7 +38,7 @@ def oracle(monkeypatch):
         def train(images, labels, *, seed, **rest):
             trained.append({"images": images, "labels": labels, "seed": seed, **rest})
             real = int(sum(image.min() != 7 for image in images))
-            return score(round(len(images) / real - 1, 2), seed)
+            return score(round((len(images) / real - 1) / rest["turns"], 2), seed)
 
         def predict(share, images):
             truth = (images[:, 0, 0, 0].long() - 10) % 4
@@ -143,13 +143,15 @@ def test_the_arms(marked, bank_of, oracle):
     )  # fmt: skip
     # real alone twice for its contest, then both ratios with each seed, then two controls with each: none twice;
     # and as there was a gain, a quarter and half of the real images
-    assert [len(run["images"]) for run in trained] == [24, 24, 36, 72, 36, 72, 36, 36, 36, 36, 8, 12, 8, 12]
+    assert [run["added"] // run["turns"] for run in trained] == [0, 0, 12, 48, 12, 48, 12, 12, 12, 12, 0, 0, 0, 0]
+    assert [run["turns"] for run in trained] == [1, 1, 4, 4, 4, 4, 1, 4, 1, 4, 1, 1, 1, 1]
+    assert [len(run["images"]) - run["added"] for run in trained] == [24] * 10 + [8, 12, 8, 12]
     assert [run["seed"] for run in trained] == [7, 8, 7, 7, 8, 8, 7, 7, 8, 8, 7, 7, 8, 8]
     assert {(run["steps"], run["batch"], run["classes"]) for run in trained} == {(9, 5, 4)}
     assert {run["augment"] for run in trained} == {"none"}
     assert all(torch.equal(run["images"][:24], train.images) for run in trained[:10])
-    assert torch.bincount(trained[2]["labels"]).tolist() == [9] * 4
-    assert torch.bincount(trained[3]["labels"]).tolist() == [18] * 4
+    assert torch.bincount(trained[2]["labels"]).tolist() == [6 + 4 * 3] * 4
+    assert torch.bincount(trained[3]["labels"]).tolist() == [6 + 4 * 12] * 4
     assert messages == ["with synthetic images: no augmentation, ratio 0.5"]
     assert [one.arm.ratio for one in found.sweep] == [0.5, 2]
     assert [met.role for met in found.final] == ["real only", "with synthetic", "duplicated", "shuffled"]
@@ -175,7 +177,7 @@ def test_the_strongest_augmentation_carries_the_sweep_and_annealed_images_fade(m
     # Digits and signs: no flips, unless the recipe has them. The best was tried with another augmentation, twice.
     assert [run["augment"] for run in trained[6:]].count("none") == 2
     assert {run["augment"] for run in trained[6:]} == {"crop", "none"}
-    assert {run["fading"] for run in trained} == {0, 16}
+    assert {(run["added"], run["fading"]) for run in trained} == {(0, False), (64, False), (64, True), (16, True)}
     verdict = found.verdict
     assert (verdict.annealed, verdict.screened, verdict.augment) == (True, False, "crop")
     kept = found.apply_to(bank_of(sevens)).verdict
@@ -222,9 +224,9 @@ def test_each_seed_draws_its_own_samples_and_a_low_ratio_the_first_of_them(marke
     arguments = {"ratios": [0.5, 1], "seeds": 2, "settings": PLAIN}
     compare(marked(4, 1), bank_of(numbered), test=marked(4, 2), val=marked(4, 3), **arguments)
     marks = [run["images"][16:, 0, 1, 1].tolist() for run in trained]
-    assert marks[2] == [8, 9] * 4
-    assert marks[3] == [8, 9, 10, 11] * 4
-    assert marks[4] == [58, 59] * 4
+    assert marks[2] == [8, 9] * 4 + [10, 11] * 4 + [12, 13] * 4 + [14, 15] * 4  # turn by turn
+    assert marks[3] == [n for turn in range(4) for n in [*range(8 + 4 * turn, 12 + 4 * turn)] * 4]
+    assert marks[4][:8] == [58, 59] * 4
 
 
 def test_the_ratio_is_chosen_on_val_and_the_chosen_one_alone_meets_test(marked, bank_of, oracle):

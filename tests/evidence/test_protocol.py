@@ -52,7 +52,7 @@ def test_when_time_is_up_the_best_so_far_goes_on():
 @pytest.mark.parametrize(("with_crop", "wanted"), [(0.9, "crop"), (0.7, "none"), (0.6, "none")])
 def test_the_best_arm_is_tried_with_another_augmentation_too(with_crop, wanted):
     trials = Planned(lambda arm, *_: with_crop if arm.augment == "crop" else 0.5 + 0.05 * arm.ratio)
-    found = sweep(trials, BASE, ARMS, other="crop")
+    found = sweep(trials, BASE, ARMS, also=[{"augment": "crop"}])
     assert found.winner == Arm(wanted, 4.0)
     assert found.tried[-1].arm == Arm("crop", 4.0)
     assert len(found.tried[-1].choosing) == len(trials.rounds)
@@ -66,8 +66,17 @@ def test_the_other_augmentation_is_the_second_strongest_and_none_where_time_is_u
     assert second_best(tried) == "trivial"
     assert second_best(tried[:1]) is None
     hasty = Planned(lambda arm, *_: 0.5)
-    sweep(hasty, BASE, ARMS, other="crop", over=lambda: True)
+    sweep(hasty, BASE, ARMS, also=[{"augment": "crop"}], over=lambda: True)
     assert {arm.augment for arm, *_ in hasty.ran} == {"none"}
+
+
+def test_changes_to_the_best_arm_are_tried_one_after_another_and_what_is_better_stays():
+    gains = {(None, "none"): 0, (None, "crop"): -0.1, (2.0, "none"): 0.1, (3.0, "none"): 0.05}
+    trials = Planned(lambda arm, *_: 0.5 + 0.05 * arm.ratio + gains[arm.reach, arm.augment])
+    found = sweep(trials, BASE, ARMS, also=[{"augment": "crop"}, {"reach": 2.0}, {"reach": 3.0}])
+    assert found.winner == Arm("none", 4.0, reach=2.0)
+    assert [one.arm.reach for one in found.tried[-3:]] == [None, 2.0, 3.0]
+    assert {one.arm.ratio for one in found.tried[-3:]} == {4.0}
 
 
 def test_without_a_part_for_choosing_nothing_is_trained_before_the_end():

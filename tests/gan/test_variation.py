@@ -63,6 +63,15 @@ def test_where_there_is_no_noise_nothing_moves_and_noise_moves_to_all_sides():
     assert 0.3 < float(brighter.float().mean()) < 0.7
 
 
+def test_noise_reaches_as_far_as_asked():
+    torch.manual_seed(0)
+    near = VariationGenerator(shape(sources=1)).eval()
+    far = VariationGenerator(shape(sources=1, reach=2.0), near.network).eval()
+    shown = (images() * 100 + 100).to(torch.uint8)
+    assert torch.equal(far.vary(shown, noise()), near.vary(shown, 2 * noise()))
+    assert not torch.equal(far.vary(shown, noise()), near.vary(shown, noise()))
+
+
 @pytest.mark.parametrize("part", ["flow", "colour", "residual"])
 def test_each_part_can_be_alone(part):
     off = {"flow": False, "colour": False, "residual": 0.0} | {part: 0.5 if part == "residual" else True}

@@ -26,6 +26,7 @@ from ganaug.evidence.protocol import Outcome
 from ganaug.recipe import Compare, Screening
 from ganaug.screening import screen
 from ganaug.screening.judge import train_judge
+from ganaug.showing import TURNS
 from ganaug.tasks import get_task
 
 __all__ = ["ClassExam", "Samples", "in_order", "mixed", "read"]
@@ -43,7 +44,7 @@ _BENEATH = (
 
 @dataclass(frozen=True)
 class Samples:
-    """Synthetic images of each class, in the order in which a low ratio takes the first of them."""
+    """Synthetic images of each class, `TURNS` a slot, in the order in which a low ratio takes the first of them."""
 
     images: tuple[Tensor, ...]  # NCHW uint8
     soft: tuple[Tensor, ...] | None = None  # (n, classes) float32
@@ -133,12 +134,13 @@ class ClassExam:
         seed: int,
         screening: Mapping[str, Any] | None,
     ) -> Samples:
-        """`most` of each class; the next `most` of those that passed the screening, repeated where too few did."""
+        """`TURNS` for each of `most` slots of a class; screened, the next of what passed, over again if too few did."""
+        counts = [TURNS * count for count in most]
         if screening is None:
-            drawn = [bank.sample(name, max(1, count), seed=seed + run) for name, count in zip(names, most, strict=True)]
+            drawn = [bank.sample(name, max(1, n), seed=seed + run) for name, n in zip(names, counts, strict=True)]
             return Samples(tuple(drawn))
         images, soft = [], []
-        for name, count in zip(names, most, strict=True):
+        for name, count in zip(names, counts, strict=True):
             kept = screening["kept"].get(name, [])
             taken = (np.arange(run * count, (run + 1) * count) % len(kept)).tolist() if kept else []
             chosen = [kept[place] for place in taken]
@@ -155,7 +157,7 @@ class ClassExam:
 
     def train(self, stock: Stock, arm: Arm, training: Mapping[str, Any], device: str) -> dict[str, Any]:
         """Train the classifier, and tell for each image held back whether it was right, as 0 or 1."""
-        images, targets, fading = mixed(stock, arm)
+        images, targets, added, turns = mixed(stock, arm)
         classes, learner = len(stock.parts.train.class_names), training.get("learner")
         network = train_classifier(
             images,
@@ -164,7 +166,9 @@ class ClassExam:
             build=(lambda: Learner(classes=classes, section="compare", **learner)) if learner else None,
             seed=stock.seed,
             augment=arm.augment,
-            fading=fading,
+            added=added,
+            turns=turns,
+            fading=arm.annealed,
             device=device,
             **{name: training[name] for name in ("steps", "batch", "lr") if name in training},
         )
@@ -196,7 +200,7 @@ class ClassExam:
     ) -> dict[str, Any]:
         """By class name; with `soft`, what the judge says of the samples and of the real images too."""
         wanted = Screening.model_validate(settings)
-        asked = {name: n for name, n in count.items() if n}
+        asked = {name: TURNS * n for name, n in count.items() if n}
         found = screen(bank, train, asked, settings=wanted, seed=seed, device=device)
         told: dict[str, Any] = {"kept": {}, "soft": {}, "shortage": found.shortage}
         columns = [found.judged.index(name) for name in train.class_names]
@@ -271,16 +275,16 @@ def in_order(data: LabelledImages, names: Sequence[str], what: str) -> LabelledI
     return replace(kept, labels=labels[labels >= 0], class_names=tuple(names), label_numbers=numbers)
 
 
-def mixed(stock: Stock, arm: Arm) -> tuple[Tensor, Tensor, int]:
-    """What an arm trains on: images NCHW uint8, targets as `train_classifier` takes them, and how many fade out.
+def mixed(stock: Stock, arm: Arm) -> tuple[Tensor, Tensor, int, int]:
+    """What an arm trains on: images NCHW uint8, targets for `train_classifier`, how many are added, in how many turns.
 
-    What is added comes after the real images, shared out over the classes as `GanAugmented` does it.
+    What is added comes after the real images, shared out over the classes and shown in turn as `GanAugmented` does it.
     """
     real = share_of(stock.parts.train, arm.share, stock.seed)
     if arm.ratio == 0:
-        return real.images, real.labels, 0
-    counts = arm.added(real.counts())
-    images, labels, soft = _duplicates(stock, counts) if arm.control == "duplicated" else _drawn(stock, arm, counts)
+        return real.images, real.labels, 0, 1
+    counts, again = arm.added(real.counts()), arm.control == "duplicated"
+    images, labels, soft = _duplicates(stock, counts) if again else _drawn(stock, arm, counts)
     if arm.control == "shuffled":
         dealt = torch.randperm(len(labels), generator=torch.Generator().manual_seed(stock.seed))
         labels, soft = labels[dealt], None if soft is None else soft[dealt]
@@ -290,19 +294,28 @@ def mixed(stock: Stock, arm: Arm) -> tuple[Tensor, Tensor, int]:
         classes = len(real.class_names)
         certain = functional.one_hot(real.labels, classes).float() * (1 - SMOOTHING) + SMOOTHING / classes
         targets = torch.cat([certain, soft])
-    return torch.cat([real.images, images]), targets, len(labels) if arm.annealed else 0
+    return torch.cat([real.images, images]), targets, len(labels), 1 if again else TURNS
 
 
 def _drawn(stock: Stock, arm: Arm, counts: Sequence[int]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The first samples of each class, with labels, and the judge's probabilities where the arm is soft."""
+    """The first samples of each class, turn by turn, with labels, and the judge's probabilities for a soft arm."""
     samples = stock.screened if arm.screened else stock.plain
     assert isinstance(samples, Samples)
-    images = [made[:count] for made, count in zip(samples.images, counts, strict=True)]
-    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor([len(made) for made in images]))
+
+    def in_turns(of_classes: Sequence[Tensor]) -> list[Tensor]:
+        return [
+            made[turn * count : (turn + 1) * count]
+            for turn in range(TURNS)
+            for made, count in zip(of_classes, counts, strict=True)
+        ]
+
+    images = in_turns(samples.images)
+    sizes = torch.tensor([len(made) for made in images])
+    labels = torch.arange(len(counts)).repeat(TURNS).repeat_interleave(sizes)
     if not arm.soft:
         return torch.cat(images), labels, None
     assert samples.soft is not None
-    return torch.cat(images), labels, torch.cat([s[:count] for s, count in zip(samples.soft, counts, strict=True)])
+    return torch.cat(images), labels, torch.cat(in_turns(samples.soft))
 
 
 def _duplicates(stock: Stock, counts: Sequence[int]) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -25,12 +25,10 @@ from ganaug.measures import mean_dice, overlaps
 from ganaug.recipe import Compare, Screening
 from ganaug.screening import screen
 from ganaug.segmenter import check_augment, predict_maps, train_segmenter
+from ganaug.showing import TURNS
 from ganaug.tasks import get_task
 
 __all__ = ["MapExam", "Pairs", "mixed"]
-
-TURNS = 4
-"""Samples that a slot shows in turn, epoch by epoch, as `GanAugmented` does with the pool that it makes by default."""
 
 _ORDER = ("flip", "turn", "affine", "elastic", "colour", "cutmix")
 
