@@ -24,6 +24,7 @@ from quality import few_of_each
 from ganaug import __version__, load_recipe
 from ganaug.data import read_images
 from ganaug.evidence.comparison import compare
+from ganaug.evidence.material import reaching
 from ganaug.fitting import fit
 from ganaug.recipe import Recipe
 
@@ -44,8 +45,10 @@ def one_draw(given: argparse.Namespace, recipe: Recipe, draw: int) -> dict:
         "ratios": [arm["ratio"]],
         "schedules": ["annealed" if arm["annealed"] else "constant"],
         "screened": [arm["screened"]],
+        "reaches": [],
         "seeds": given.seeds,
     }
+    bank = reaching(bank, arm["reach"])
     answer = compare(real, bank, test=test, seed=draw, workers=given.workers, folder=cells, settings=alone).to_dict()
     used = answer["contrasts"][0]
     points = [100 * used[end] for end in ("mean", "low", "high")]

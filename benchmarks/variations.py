@@ -9,6 +9,9 @@ varied, with each augmentation of `--on-top`. Real images once more instead of v
 images alone: that arm is there as the control, with an order of its own. With `--fit-on DIR2` the bank is fitted on the
 images of that set, whose classes are others, and has seen none of those that it varies. Scored on up to 100 images a
 class of the training part that were not drawn; with `--test` on `DIR/test`, for the last word only.
+
+With `--verdict`, `ganaug.compare` does all of this instead: augmentation, and whether variations go farther
+(`--reach`), are chosen on the training images that were not drawn, and the answer is of `DIR/test`.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from ganaug import __version__, load_recipe
 from ganaug.bank import GeneratorBank
 from ganaug.classifier import accuracy, train_classifier
 from ganaug.data import LabelledImages, read_images
+from ganaug.evidence.comparison import compare
 from ganaug.fitting import fit
 from ganaug.pictures import draw_grid, save_picture
 from ganaug.recipe import Recipe
@@ -88,6 +92,25 @@ def one_draw(given: argparse.Namespace, recipe: Recipe, count: int, draw: int) -
     return row | {"scored_on": "test" if given.test else "undrawn", "scores": bank.manifest.scores, "accuracy": found}
 
 
+def one_verdict(given: argparse.Namespace, recipe: Recipe, count: int, draw: int) -> dict:
+    reading = {"resolution": recipe.resolution, "fit": recipe.data.fit}
+    real, rest = few_of_each(read_images(given.data / "train", **reading), count, 100, draw)
+    colour = "grey" if real.images.shape[1] == 1 else "rgb"
+    test = read_images(given.data / "test", **reading, colour=colour)
+    bank = fit(real, recipe=recipe, seed=draw, progress=False)
+    settings = {
+        "augments": given.augments, "schedules": ["constant"], "screened": [False], "real_equivalent": False,
+        "reaches": [reach for reach in given.reach if reach != 1],
+    }  # fmt: skip
+    found = compare(
+        real, bank, val=rest, test=test, ratios=[1.0], seeds=len(given.seeds), steps=given.steps, seed=draw,
+        settings=settings, report=lambda line: print(line, flush=True),
+    )  # fmt: skip
+    print(count, draw, found.summary, flush=True)
+    row = {"set": given.data.name, "per_class": count, "draw": draw, "scores": bank.manifest.scores}
+    return row | {"comparison": found.to_dict()}
+
+
 def summary(rows: list[dict]) -> list[dict]:
     """Mean accuracy of each arm by set and size, and how far it is above TrivialAugmentWide + CutMix, draw by draw."""
     made = []
@@ -135,6 +158,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="vary-32")
     parser.add_argument("--picture", type=Path, help="variations of images that the bank was not fitted on")
     parser.add_argument("--test", action="store_true")
+    parser.add_argument("--verdict", action="store_true", help="ask ganaug.compare")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
@@ -145,18 +169,19 @@ def main() -> None:
     rows = []
     for count in given.per_class:
         for draw in given.draws:
-            rows.append(one_draw(given, recipe, count, draw))
+            rows.append((one_verdict if given.verdict else one_draw)(given, recipe, count, draw))
             result = {
                 "command": "python benchmarks/variations.py "
                 + " ".join(a if "/" not in a else Path(a).name for a in sys.argv[1:]),
                 "versions": {"ganaug": __version__, "torch": torch.__version__, "python": platform.python_version()},
-                "summary": summary(rows),
+                **({} if given.verdict else {"summary": summary(rows)}),
                 "rows": rows,
             }
             if given.out:  # after each draw: a long benchmark that is stopped leaves what it has found
                 given.out.parent.mkdir(parents=True, exist_ok=True)
                 given.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(summary(rows), indent=1))
+    if not given.verdict:
+        print(json.dumps(summary(rows), indent=1))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from torchvision.datasets import ImageFolder
 
 import ganaug
 from ganaug.basing import check_base, recipe_of_base, start_of
+from ganaug.commands.banks import _latent
 from ganaug.errors import BankError, RecipeError
 from ganaug.gan.networks import NetworkShape
 from ganaug.gan.variation import VariationGenerator, VariationShape
@@ -148,6 +149,12 @@ def test_variations_go_farther_and_back_again(make_bank, tmp_path):
     assert torch.equal(
         far.with_latent({"shift": {0: 1.0}}).sample("cat", 5), bank.with_latent({"shift": {0: 1.0}}).sample("cat", 5)
     )
+
+
+def test_inspect_says_what_is_set_and_no_more(bank, make_bank):
+    assert _latent(varying_bank(make_bank).with_latent({"reach": 2}).manifest) == "reach 2.0"
+    assert _latent(bank.with_latent({"exclude": [1]}).manifest) == "exclude [1]"
+    assert _latent(bank.manifest) == "samples as they were fitted"
 
 
 def test_only_variations_go_farther(bank):

@@ -218,9 +218,10 @@ def _joined(manifest: Manifest) -> str:
 
 
 def _latent(manifest: Manifest) -> str:
-    """Where samples are moved along the directions of the generator."""
+    """Where samples are moved along the directions of the generator, and how far variations go."""
     said = manifest.recipe.get("latent")
-    told = {name: value for name, value in said.items() if value} if isinstance(said, dict) else {}
+    usual = {"reach": 1.0}
+    told = {name: value for name, value in (said or {}).items() if value and value != usual.get(name)}
     return ", ".join(f"{name} {value}" for name, value in told.items()) or "samples as they were fitted"
 
 

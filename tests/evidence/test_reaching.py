@@ -1,5 +1,7 @@
 """Variations that go farther than in training: what a comparison tries of them, and what it keeps in the bank."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -92,6 +94,10 @@ def test_the_reach_that_did_best_is_kept_in_the_bank(bank, trained, marked, tmp_
     assert (kept.verdict.reach, kept.recipe.latent.reach) == (2, 2)
     assert "1 synthetic images per real one, reach 2: +" in kept.verdict.sentence
     assert torch.equal(kept.sample("bee", 70), bank.with_latent({"reach": 2}).sample("bee", 70))
+    lost = replace(found, won=False)
+    assert lost.chosen.reach == 2
+    assert lost.apply_to(bank).fingerprint == bank.fingerprint
+    assert lost.verdict.reach is None
     # asked again it starts from there
     again = compare(marked(20, 1), kept, val=marked(20, 2), test=marked(40, 3), **settings)
     assert again.chosen.reach is None
