@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ganaug.bank_file import read_bank, write_bank
 from ganaug.bank_filling import HoleFilling
+from ganaug.bank_objects import ObjectVarying
 from ganaug.bank_pictures import PictureMaking
 from ganaug.data.images import kind_of
 from ganaug.errors import BankError, RecipeError
@@ -40,7 +41,7 @@ _WAYS = {
 }
 
 
-class GeneratorBank(PictureMaking, HoleFilling):
+class GeneratorBank(PictureMaking, HoleFilling, ObjectVarying):
     """Fitted generators with their class names, recipe, fingerprints and verdict.
 
     Args:
@@ -258,6 +259,7 @@ class GeneratorBank(PictureMaking, HoleFilling):
             BankError: the bank makes images of noise alone, was fitted one generator a class, or the images are of
                 another form.
         """
+        self.check_task("classify", "vary", "vary_objects gives variations of objects that were cut out")
         generator = self._varying()
         wanted = (self.channels, self.resolution, self.resolution)
         if images.dtype != torch.uint8 or tuple(images.shape[1:]) != wanted:
@@ -321,6 +323,14 @@ class GeneratorBank(PictureMaking, HoleFilling):
         noise = _chunk_noise(class_index, chunk, seed, int(shape["latent_dim"]))
         labels = torch.full((CHUNK,), row, dtype=torch.int64, device=self.device)
         return self._run(lambda: get_task(self.task).run(generator, noise.to(self.device), labels))
+
+    def _noise(self, indices: range, seed: int) -> Tensor:
+        """(len(indices), latent_dim): that of variations of objects."""
+        seed, first = _whole(seed, "seed", 0, 2**63 - 1), _whole(indices.start, "start", 0, 2**62)
+        chunks = range(first // CHUNK, (indices.stop - 1) // CHUNK + 1)
+        latent_dim = int(self.manifest.shape["latent_dim"])
+        noise = torch.cat([_chunk_noise("objects", chunk, seed, latent_dim) for chunk in chunks])
+        return noise[first - chunks.start * CHUNK :][: len(indices)]
 
     @torch.no_grad()
     def _run(self, make: Callable[[], Tensor]) -> Tensor:

@@ -66,7 +66,7 @@ def preview_boxes(
 
 def _scenes(bank: GeneratorBank, dataset: Any, names: Sequence[str], seed: int) -> Image.Image:
     """Rows of a real image and scenes of it, with boxes and the names of their classes."""
-    view = _view_of(bank, dataset)
+    view = _view_of(bank, dataset, seed)
     numbers = {n for name, n in zip(bank.class_names, bank.label_numbers, strict=True) if name in names}
     chosen: list[int] = []
     for index in np.random.default_rng(seed).permutation(len(view)).tolist():
@@ -77,7 +77,7 @@ def _scenes(bank: GeneratorBank, dataset: Any, names: Sequence[str], seed: int) 
         if len(chosen) == _GROUNDS:
             break
     few = Subset(dataset, chosen)
-    view = _view_of(bank, few)
+    view = _view_of(bank, few, seed)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         wanted = view.samples_for({0: _SCENES**2}, bank.class_names, bank.label_numbers)
@@ -85,13 +85,15 @@ def _scenes(bank: GeneratorBank, dataset: Any, names: Sequence[str], seed: int) 
         for row in range(min(_SCENES, len(few))):
             scenes = [view.raw_scene(row, pool, np.random.default_rng([seed, row, n])) for n in range(_SCENES)]
             rows.append([_drawn(view, *pair) for pair in (view.pair(row), *map(split_item, scenes))])
-    generated = f"{1 - bank.recipe.scenes.real:.0%} of them generated"
+    generated = f"{1 - bank.recipe.scenes.real:.0%} of them {'variations' if bank.varies else 'generated'}"
     return draw_rows(("real", f"scenes of it, with more objects pasted in, about {generated}"), rows)
 
 
-def _view_of(bank: GeneratorBank, dataset: Any) -> BoxView:
+def _view_of(bank: GeneratorBank, dataset: Any, seed: int) -> BoxView:
     view: Any = get_task(bank.task).view(dataset, bank.recipe, bank.label_numbers)
     assert isinstance(view, BoxView), "of this task"
+    if bank.varies:
+        view.vary_by(lambda objects, start: bank.vary_objects(objects, seed=seed, start=start))
     return view
 
 

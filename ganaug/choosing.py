@@ -74,6 +74,8 @@ def varying_own(bank: GeneratorBank, dataset: Any, raw: Any) -> GeneratorBank:
         DataError: those of the dataset cannot be read.
     """
     bank.refuse_to_vary()  # said before anything is read
+    if bank.task == "detect":  # scenes are of the dataset's own objects anyway
+        return bank
     data = _read_for(bank, dataset, raw)
     classes = dict(zip(data.label_numbers, data.class_names, strict=True))
     own = bank.of_sources(data.images, data.labels, classes)

@@ -26,6 +26,7 @@ from ganaug.choosing import (
     varying_own,
 )
 from ganaug.data import DatasetView
+from ganaug.data.box_view import BoxView
 from ganaug.data.copy_paste import CopyPaste
 from ganaug.data.domains import any_view
 from ganaug.data.items import join_item, split_item
@@ -79,7 +80,8 @@ class GanAugmented(Dataset[Any]):
             list, an `AnnealedRatio`, or any picklable function of the epoch that never exceeds its first value), or
             "auto": what the bank's verdict says.
         mode: "sample" for what the bank makes by itself; "variation" for variations of the dataset's own images, of any
-            classes, by a bank that was fitted with a recipe of variations, as vary-32; "translation" for the dataset's
+            classes, by a bank that was fitted with a recipe of variations, as vary-32 (one of vary-objects-32 never
+            does anything else); "translation" for the dataset's
             own images in another domain, by a bank that was fitted with a recipe such as translate-64. Then there are
             no slots: an index holds its real sample or, by `probability`, the same with its image translated and put
             through the dataset's transforms, and its class, mask or boxes as they are.
@@ -179,6 +181,9 @@ class GanAugmented(Dataset[Any]):
         self._names = _names_by_number(self._view.class_names, self._matched)
         self._soft_classes = max(len(self._names), max(self._targets) + 1) if soft_labels else None
         self._begin()
+        if bank.task == "detect" and bank.varies:
+            assert isinstance(self._view, BoxView), "of this task"
+            self._view.vary_by(lambda objects, start: bank.vary_objects(objects, seed=self._seed, start=start))
         lay_grounds(self._view, bank, fill, recipe.scenes, wanted=bool(self._slots.any()), directory=pool_dir)
         if self._slots.any():
             counts: dict[int, int] = {}

@@ -75,7 +75,7 @@ _OF_TASKS: dict[str, dict[str, dict[str, Any]]] = {
         "train": {"model": "Unet", "image_size": 128, "batch": 8},
     },
     # each training takes minutes
-    "detect": {"compare": {"augments": ("mosaic", "mosaic+copy-paste"), "real_equivalent": False}},
+    "detect": {"compare": {"augments": ("mosaic", "mosaic+copy-paste"), "reaches": (), "real_equivalent": False}},
 }  # fmt: skip
 
 
@@ -159,7 +159,7 @@ class Recipe(Section):
             )
         if self.base is not None or self.data.unlabelled is not None or self.networks.keep:
             raise ValueError(f"base, data.unlabelled and networks.keep do not go with task {task}; leave them out")
-        if self.generator != "image":
+        if self.generator != "image" and task != "detect":
             raise ValueError(f"generator must be image with task {task}")
         if self.resolution < 32:
             raise ValueError(f"resolution must be 32 or more with task {task}")
@@ -171,6 +171,16 @@ class Recipe(Section):
             raise ValueError("gan.loss must be non_saturating or hinge with task translate")
         if task == "detect" and self.objects.alpha == "learned" and not self.reconstruction.share:
             raise ValueError("objects.alpha learned needs reconstruction.share above 0: that is when it is learned")
+        return self
+
+    @model_validator(mode="after")
+    def _varies_objects(self) -> Recipe:
+        if self.task != "detect" or self.generator != "variation":
+            return self
+        if self.variation.residual:
+            raise ValueError("variation.residual must be 0 with task detect: objects are varied at their own size")
+        if self.objects.alpha == "learned":
+            raise ValueError("objects.alpha learned goes with generator image; choose given or soft, or leave it out")
         return self
 
     def replace(self, changes: Mapping[str, Any]) -> Recipe:

@@ -238,6 +238,8 @@ def _generator(manifest: Manifest) -> str:
     if manifest.task == "translate":
         names = f"{manifest.shape['source_name']} into {manifest.class_names[0]}"
         return f"translates images of {names}, and holds {manifest.shape['sources']} crops of the former"
+    if "sources" in manifest.shape and manifest.task == "detect":
+        return "varies real objects, and holds crops of all those that it was fitted on"
     if "sources" in manifest.shape:
         return "varies real images, and holds all those that it was fitted on"
     what = "objects with alpha" if manifest.task == "detect" else "images"

@@ -23,7 +23,7 @@ from ganaug.data.images import Pixels, to_uint8
 from ganaug.data.items import join_item, split_item
 from ganaug.data.joint_view import TRIES, JointView
 from ganaug.data.samples import Grounds, Samples
-from ganaug.data.scene_material import RealObjects, SceneObjects
+from ganaug.data.scene_material import RealObjects, SceneObjects, Vary
 from ganaug.data.sources import names_of
 from ganaug.errors import DataError
 from ganaug.recipe import Scenes
@@ -71,6 +71,7 @@ class BoxView(JointView):
         self._composer: SceneComposer | None = None
         self._objects: SceneObjects | None = None
         self._grounds: Grounds | None = None
+        self._vary: Vary | None = None
 
     def _first_with_objects(self) -> Mapping[str, Any]:
         """A target whose form others have, if they have no objects and do not show it."""
@@ -115,6 +116,10 @@ class BoxView(JointView):
         side = round(_OBJECT * float(np.median((target.boxes[:, 2:] - target.boxes[:, :2]).max(1))))
         return side, side
 
+    def vary_by(self, vary: Vary) -> None:
+        """Paste variations of the set's own objects, not samples of a pool; before `samples_for`, which makes them."""
+        self._vary = vary
+
     def lay_on(self, grounds: Grounds) -> None:
         """Lay `erased` of the scenes, as the settings have it, on these; before `samples_for`."""
         self._grounds = grounds
@@ -153,6 +158,11 @@ class BoxView(JointView):
         counts = {place: count for place, count in sorted(counts.items()) if count}
         real = self._gathered(targets, sizes)
         self._composer = SceneComposer(statistics, self._settings, flip=self._flip)
+        if self._vary is not None:
+            known = RealObjects({label: real.cutouts.get(label, []) for label in places}, real.around, real.contrast)
+            self._objects = SceneObjects(real, {}, {}, self._settings.real, known.varied(self._vary))
+            self._vary = None  # a bank, which no worker wants
+            return {}
         self._objects = SceneObjects(real, places, counts, self._settings.real)
         return counts
 

@@ -17,7 +17,10 @@ from ganaug.data.images import Pixels, to_channels, to_uint8
 from ganaug.data.samples import Samples
 from ganaug.errors import DataError
 
-__all__ = ["RealObjects", "SceneObjects"]
+__all__ = ["RealObjects", "SceneObjects", "Vary"]
+
+Vary = Callable[[Sequence[CutOut], int], list[CutOut]]
+"""Objects and the index of the first variation, to a variation of each."""
 
 _MOST_A_CLASS, _MOST, _LEAST_A_CLASS = 48, 512, 8  # real objects kept: of a class, of all, and yet of a class
 _LARGEST = 192  # pixels along the longer side of a real object that is kept; it is shrunk to that
@@ -29,6 +32,7 @@ _LEAST_SPAN = 0.45  # of its square that an object of a bank spans, below which 
 _LEAST_SOLID = 0.5  # of the pixels that show anything of it, below which it is a haze around its box; fitted ones: 0.8
 _DRAWS = 4  # of a bank's samples, till one is whole and can be seen
 _ENOUGH = 8  # objects of a class, above which the less clear ones are left out
+_VARIATIONS, _MOST_VARIATIONS = 8, 2048  # of a real object, of all: they are kept in memory
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,17 @@ class RealObjects:
         contrast = {label: float(np.quantile([_contrast(one) for one in clear], 0.1)) for label, clear in known.items()}
         return cls(cutouts, {label: _around(clear) for label, clear in known.items()}, contrast)
 
+    def varied(self, vary: Vary) -> dict[int, list[CutOut]]:
+        """As many variations of each as memory is good for, by class."""
+        count = sum(len(cutouts) for cutouts in self.cutouts.values())
+        copies = max(1, min(_VARIATIONS, _MOST_VARIATIONS // max(1, count)))
+        made: dict[int, list[CutOut]] = {}
+        done = 0
+        for label, cutouts in self.cutouts.items():
+            made[label] = vary([one for one in cutouts for _ in range(copies)], done)
+            done += copies * len(cutouts)
+        return made
+
 
 class SceneObjects:
     """Gives objects to paste: real ones, or a bank's; of those no mere piece or haze, none that would hardly be seen.
@@ -95,18 +110,28 @@ class SceneObjects:
         places: place of each class in the bank, by label; of classes that both know.
         counts: samples that the pool has of each class, by its place.
         share: of the objects that are real, where a class has both.
+        varied: variations of real ones by label, in the place of samples.
     """
 
-    def __init__(self, real: RealObjects, places: Mapping[int, int], counts: Mapping[int, int], share: float) -> None:
+    def __init__(
+        self,
+        real: RealObjects,
+        places: Mapping[int, int],
+        counts: Mapping[int, int],
+        share: float,
+        varied: Mapping[int, list[CutOut]] | None = None,
+    ) -> None:
         self._real, self._places, self._counts, self._share = real, dict(places), dict(counts), share
+        self._varied = varied or {}
 
     def draw(self, samples: Samples | None, label: int, channels: int, random: np.random.Generator) -> CutOut | None:
         """An object of a class with so many channels; none where there is none."""
-        cutouts, place = self._real.cutouts.get(label, []), self._places.get(label)
+        cutouts, place, varied = self._real.cutouts.get(label, []), self._places.get(label), self._varied.get(label, [])
         count = 0 if place is None or samples is None else self._counts.get(place, 0)
-        real = random.random() < self._share or not count
-        if real and cutouts and self._share:
-            found = cutouts[int(random.integers(len(cutouts)))]
+        real = random.random() < self._share or not (count or varied)
+        kept = cutouts if real and self._share else varied
+        if kept:
+            found = kept[int(random.integers(len(kept)))]
             return replace(found, pixels=to_channels(found.pixels, channels))
         if not count or samples is None or place is None:
             return None

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ganaug.bank import GeneratorBank
 from ganaug.classifier import train_classifier
 from ganaug.data import LabelledImages
+from ganaug.data.objects import ObjectImages
 from ganaug.errors import BankError, DataError
 from ganaug.evidence.exams import get_exam
 from ganaug.evidence.exams.classes import in_order
@@ -20,6 +21,7 @@ from ganaug.exploring.effects import PLACES, Codes, Looks, as_images, changes, d
 from ganaug.exploring.exploration import Direction, Exploration
 from ganaug.exploring.wording import direction_words
 from ganaug.gan.device import resolve_device
+from ganaug.gan.object_variation import alphas_of, over_grey
 from ganaug.gan.steering import Directions
 from ganaug.latent import Space, open_spaces
 from ganaug.measures import nearest_tolerant
@@ -109,7 +111,21 @@ def _read(bank: GeneratorBank, data: Any, raw: Any, on_bad: Literal["stop", "ski
             f"data has no class {missing[0]!r} of the bank, only {', '.join(read.class_names[:5])}; give the images "
             "that it was fitted on, or leave data out"
         )
+    if isinstance(read, ObjectImages):
+        read = _over_grey(read, done=bank.varies)
     return in_order(read, bank.class_names, "data")
+
+
+def _over_grey(objects: ObjectImages, *, done: bool) -> LabelledImages:
+    """Crops as samples are shown, over grey, which is `done` where variations are learned from them."""
+    alphas = alphas_of(objects.alphas, objects.inside, objects.labels, objects.images.shape[-1])
+    return LabelledImages(
+        objects.images if done else over_grey(objects.images, alphas),
+        objects.labels,
+        objects.class_names,
+        objects.label_numbers,
+        tuple(objects.fingerprints[source] for source in objects.sources.tolist()),
+    )
 
 
 @dataclass

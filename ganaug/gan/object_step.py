@@ -54,7 +54,8 @@ def alpha_of(recipe: Recipe, masks: bool) -> Literal["given", "learned", "soft"]
     wanted = recipe.objects.alpha
     if wanted != "auto":
         return wanted
-    return "given" if masks else "learned" if recipe.reconstruction.share else "soft"
+    learned = recipe.reconstruction.share and recipe.generator == "image"
+    return "given" if masks else "learned" if learned else "soft"
 
 
 @dataclass(frozen=True)

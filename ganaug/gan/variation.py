@@ -8,6 +8,7 @@ them, and a little to add. Nothing is told the class, so that what was learned o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch.nn import functional
 from ganaug.gan.networks import BASE, ConditionalNorm, NetworkShape, Trunk, flat, stage_channels
 from ganaug.gan.steering import Steering
 
-__all__ = ["VariationGenerator", "VariationNetwork", "VariationShape", "recoloured", "warped"]
+__all__ = ["Moves", "VariationGenerator", "VariationNetwork", "VariationShape", "recoloured", "warped"]
 
 _FLOW_MOST = 0.3  # of half the image's side, that the flow moves a pixel by at the most
 _AFFINE_MOST = 0.4  # the most that an entry of the affine part differs from the identity's
@@ -35,6 +36,17 @@ class VariationShape(NetworkShape):
     """The most that the residual adds to a pixel, of values in [-1, 1]; 0 for none."""
     reach: float = 1.0
     """Times as far as in training that noise goes: each image was led to its nearest others alone."""
+
+
+class Moves(NamedTuple):
+    """Where pixels go and what becomes of their colours, of any values; None where that part is switched off."""
+
+    affine: Tensor | None
+    """(N, 6)."""
+    flow: Tensor | None
+    """(N, 2, h, w)."""
+    colours: Tensor | None
+    """(N, C * (C + 1))."""
 
 
 class VariationNetwork(nn.Module):
@@ -73,21 +85,13 @@ class VariationNetwork(nn.Module):
 
     def forward(self, images: Tensor, codes: Tensor) -> Tensor:
         """Images in [-1, 1], NCHW, from `images` of that kind and `codes` (N, latent_dim)."""
-        if self.steering is not None:
-            codes = self.steering(codes, torch.zeros(len(codes), dtype=torch.int64, device=codes.device))
-        seen, still = flat(self.trunk(images)), torch.zeros_like(codes)
-        told = torch.cat([codes, still])
-        features = torch.cat([torch.cat([seen, seen]), told], dim=1)
-        settings = self.whole(features)
-        x = self.seed(features).view(len(told), -1, BASE, BASE).contiguous(memory_format=torch.channels_last)
-        x = self.up(functional.leaky_relu(self.norm(x, told), 0.2))
+        codes = self._steered(codes)
+        moves, x = self._said(images, codes)
         varied = images
-        if self.shape.flow:
-            flow = self.flow(functional.leaky_relu(self.flow_norm(x, told), 0.2))
-            varied = warped(varied, _less_still(self.affine(settings)), _less_still(flow))
-        if self.shape.colour:
-            varied = recoloured(varied, _less_still(self.colours(settings)))
-        x = x[: len(codes)]
+        if moves.affine is not None and moves.flow is not None:
+            varied = warped(varied, moves.affine, moves.flow)
+        if moves.colours is not None:
+            varied = recoloured(varied, moves.colours)
         if self.shape.residual:
             for norm, up in zip(self.norms, self.ups, strict=True):
                 x = up(functional.leaky_relu(norm(x, codes), 0.2))
@@ -95,6 +99,32 @@ class VariationNetwork(nn.Module):
             added = self.residual(torch.cat([x, varied.to(x.dtype)], dim=1))
             varied = varied + self.shape.residual * torch.tanh(added.float())
         return varied.clamp(-1, 1)
+
+    def moves(self, images: Tensor, codes: Tensor) -> Moves:
+        """What `forward` moves and recolours `images` by, for `codes` (N, latent_dim)."""
+        return self._said(images, self._steered(codes))[0]
+
+    def _steered(self, codes: Tensor) -> Tensor:
+        if self.steering is None:
+            return codes
+        moved: Tensor = self.steering(codes, torch.zeros(len(codes), dtype=torch.int64, device=codes.device))
+        return moved
+
+    def _said(self, images: Tensor, codes: Tensor) -> tuple[Moves, Tensor]:
+        """The moves, and features (N, C, 8, 8) that the residual is made of."""
+        seen, still = flat(self.trunk(images)), torch.zeros_like(codes)
+        told = torch.cat([codes, still])
+        features = torch.cat([torch.cat([seen, seen]), told], dim=1)
+        settings = self.whole(features)
+        x = self.seed(features).view(len(told), -1, BASE, BASE).contiguous(memory_format=torch.channels_last)
+        x = self.up(functional.leaky_relu(self.norm(x, told), 0.2))
+        affine = flow = colours = None
+        if self.shape.flow:
+            affine = _less_still(self.affine(settings))
+            flow = _less_still(self.flow(functional.leaky_relu(self.flow_norm(x, told), 0.2)))
+        if self.shape.colour:
+            colours = _less_still(self.colours(settings))
+        return Moves(affine, flow, colours), x[: len(codes)]
 
     def early(self, images: Tensor, codes: Tensor) -> Tensor:
         """What the first layer that is told the codes says of `images` and `codes`: (N, C, 4, 4)."""
@@ -184,6 +214,10 @@ class VariationGenerator(nn.Module):
         """Images in [-1, 1], NCHW: `images` NCHW uint8, varied as standard normal `noise` (N, latent_dim) says."""
         varied: Tensor = self.network(images.float().div(127.5).sub(1), self.shape.reach * noise)
         return varied
+
+    def moves(self, images: Tensor, noise: Tensor) -> Moves:
+        """What `vary` moves and recolours images by."""
+        return self.network.moves(images.float().div(127.5).sub(1), self.shape.reach * noise)
 
 
 def _less_still(both: Tensor) -> Tensor:

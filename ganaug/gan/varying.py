@@ -117,7 +117,7 @@ class VariationTrainer(Game[VariationNetwork]):
 
     def take(self, images: Tensor, labels: Tensor, random: torch.Generator) -> PairBatches:
         """See `Training`."""
-        self._sampler = VariationGenerator(self.shape, self.average).to(self.device)
+        self._sampler = self._made().to(self.device)
         self._sampler.hold(images, labels)
         self._labels = labels
         gan, neighbours = self.recipe.gan, self.recipe.variation.neighbours
@@ -130,6 +130,9 @@ class VariationTrainer(Game[VariationNetwork]):
         labels = self._labels[torch.randint(len(self._labels), (512,), generator=random)]
         noise = torch.randn(512, self.shape.latent_dim, generator=random)
         recompute_norms(self._sampler, noise.to(self.device), labels.to(self.device))
+
+    def _made(self) -> VariationGenerator:
+        return VariationGenerator(self.shape, self.average)
 
     def _built(self) -> VariationNetwork:
         return VariationNetwork(self.shape)

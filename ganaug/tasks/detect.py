@@ -17,9 +17,11 @@ from ganaug.gan.cut_outs import ObjectConditions, ObjectGenerator, largest_part,
 from ganaug.gan.mixed import Others
 from ganaug.gan.networks import NetworkShape
 from ganaug.gan.object_step import ObjectTrainer, alpha_of
+from ganaug.gan.object_variation import ObjectVariationGenerator, ObjectVariationTrainer, alphas_of, over_grey
 from ganaug.gan.precision import Precision
 from ganaug.gan.processes import Processes
 from ganaug.gan.start import Start
+from ganaug.gan.variation import VariationShape
 from ganaug.recipe import Recipe
 from ganaug.tasks.classify import ClassifyTask
 
@@ -34,7 +36,7 @@ _ALPHAS = {
 
 
 class DetectTask(ClassifyTask):
-    """Noise and class to an object with alpha."""
+    """Noise and class to an object with alpha, or a real object and noise to another of its class."""
 
     name = "detect"
     of_pictures: ClassVar[bool] = False
@@ -64,7 +66,14 @@ class DetectTask(ClassifyTask):
                 "objects.alpha is given and some objects have no mask; leave it out, or choose learned or soft"
             )
         kind = alpha_of(recipe, data.alphas is not None)
-        return replace(data, remarks=(*data.remarks, f"alpha: {_ALPHAS[kind]}"))
+        data = replace(data, remarks=(*data.remarks, f"alpha: {_ALPHAS[kind]}"))
+        return data if recipe.generator == "image" else self._over_grey(data, kind)
+
+    def _over_grey(self, data: ObjectImages, kind: str) -> ObjectImages:
+        """Objects without what is around them: nothing else of a crop is to vary."""
+        given = data.alphas if kind == "given" else None
+        alphas = alphas_of(given, data.inside, data.labels, data.images.shape[-1])
+        return replace(data, images=over_grey(data.images, alphas), alphas=alphas)
 
     def build_training(
         self,
@@ -76,14 +85,18 @@ class DetectTask(ClassifyTask):
         processes: Processes,
         others: Others | None = None,
         start: Start | None = None,
-    ) -> ObjectTrainer:
+    ) -> ObjectTrainer | ObjectVariationTrainer:
         """The untrained trainer that the recipe wants; see `BuildTraining`."""
         assert others is None, "refused when the fit was planned"
         assert start is None, "refused when the fit was planned"
+        if isinstance(shape, VariationShape):
+            return ObjectVariationTrainer(recipe, shape, device, precision, processes=processes)
         return ObjectTrainer(recipe, shape, device, precision, processes=processes)
 
     def build_generator(self, shape: Mapping[str, Any]) -> nn.Module:
         """The generator of a bank, from the shape that its manifest keeps; weights are untrained."""
+        if "sources" in shape:
+            return ObjectVariationGenerator(VariationShape(**shape))
         return ObjectGenerator(NetworkShape(**shape))
 
     def conditions(self, data: LabelledImages) -> ObjectConditions:
@@ -97,7 +110,7 @@ class DetectTask(ClassifyTask):
 
     def run(self, generator: nn.Module, noise: Tensor, labels: Tensor) -> Tensor:
         """Raw output (N, planes, H, W) in [-1, 1]: objects, and as the last channel the alpha of one part each."""
-        assert isinstance(generator, ObjectGenerator), "built by this task"
+        assert isinstance(generator, (ObjectGenerator, ObjectVariationGenerator)), "built by this task"
         made = generator.cut_outs(noise, labels)
         return torch.cat([made[:, :-1], largest_part(opacity(made)) * 2 - 1], dim=1)
 

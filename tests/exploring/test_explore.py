@@ -138,8 +138,8 @@ def test_a_moved_bank_is_explored_as_it_was_fitted(bank, found):
     assert again.bank == moved.fingerprint != found.bank
 
 
-def test_banks_of_other_kinds(make_bank):
-    from drawn_boxes import square_bank
+def test_banks_of_other_kinds(make_bank, tmp_path):
+    from drawn_boxes import square_bank, write_yolo
     from test_latent import varying_bank
 
     several = ganaug.explore(make_bank(per_class=True), directions=1, samples=2, device="cpu")
@@ -151,6 +151,9 @@ def test_banks_of_other_kinds(make_bank):
     assert not varied.between
     objects = ganaug.explore(square_bank(), directions=1, samples=2, device="cpu")
     assert objects.directions[0].strips[0].images.shape == (5, 3, 32, 32)
+    boxes = write_yolo(tmp_path / "boxes", (("train", 9),))
+    objects = ganaug.explore(square_bank(), boxes, directions=1, samples=2, device="cpu")
+    assert objects.judge == "a classifier trained on the 12 images of data"  # of its objects
     alone = ganaug.explore(make_bank(("cat",)), directions=1, samples=2, device="cpu")
     assert alone.seen_right is None
     assert alone.judge == "nobody: there is one class"
