@@ -32,7 +32,7 @@ _LEAST_SPAN = 0.45  # of its square that an object of a bank spans, below which 
 _LEAST_SOLID = 0.5  # of the pixels that show anything of it, below which it is a haze around its box; fitted ones: 0.8
 _DRAWS = 4  # of a bank's samples, till one is whole and can be seen
 _ENOUGH = 8  # objects of a class, above which the less clear ones are left out
-_VARIATIONS, _MOST_VARIATIONS = 8, 2048  # of a real object, of all: they are kept in memory
+_VARIATIONS, _MOST_VARIATIONS = 8, 1024  # of a real object, of all: they are kept in memory
 
 
 @dataclass(frozen=True)
