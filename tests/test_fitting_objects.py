@@ -138,7 +138,6 @@ def test_a_grey_set_gives_grey_cut_outs(coins, quick, ganaug_command, tmp_path):
     [
         ({"per_class": True}, "per_class does not go with task detect"),
         ({"resolution": 16}, "resolution must be 32 or more with task detect"),
-        ({"generator": "variation"}, "generator must be image with task detect"),
         ({"networks.keep": True}, "networks.keep do not go with task detect"),
         ({"objects.alpha": "learned", "reconstruction.share": 0}, "needs reconstruction.share above 0"),
         ({"objects.alpha": "round"}, "objects.alpha is 'round'"),

@@ -185,3 +185,11 @@ def test_what_it_cannot_do_is_one_line(bank, make_bank):
 def test_a_comparison_of_detectors_tries_no_reach_unless_asked():
     assert load_recipe("vary-objects-32").compare.reaches == ()
     assert load_recipe("vary-32").compare.reaches == (2.0, 3.0)
+
+
+def test_an_object_that_fills_its_cut_out_gets_room_without_growing(bank):
+    whole = CutOut(np.full((30, 20, 3), 200, np.uint8), np.full((30, 20), 255, np.uint8), 0)
+    still = bank.with_latent({"reach": 1e-6}).vary_objects([whole])[0]
+    left, top, right, bottom = still.box()
+    assert (right - left, bottom - top) == pytest.approx((20, 30), abs=2)
+    assert still.alpha.shape[0] > bottom - top
