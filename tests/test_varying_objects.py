@@ -123,6 +123,8 @@ def test_scenes_hold_variations_of_the_sets_own_objects_with_their_boxes(bank, f
     varied = GanAugmented(real, bank, ratio=3.0, scenes=ALL_VARIED, seed=5, mode="variation")
     assert np.array_equal(np.asarray(varied[last][0]), np.asarray(mixed[last][0]))
     other = GanAugmented(real, bank, ratio=3.0, scenes=ALL_VARIED, seed=6)
+    shapes = [one._view._objects._varied[0][0].alpha.tobytes() for one in (mixed, again, other)]
+    assert shapes[0] == shapes[1] != shapes[2]
     assert not np.array_equal(np.asarray(other[last][0]), np.asarray(mixed[last][0]))
 
 
@@ -148,7 +150,8 @@ def test_classes_that_the_bank_does_not_know_are_not_varied(bank, folder, tmp_pa
         GanAugmented(list_boxes(strange), bank, ratio=1.0)
 
 
-def test_it_is_previewed_exported_inspected_and_explored(bank, folder, tmp_path, ganaug_command):
+def test_it_is_previewed_exported_inspected_and_explored(bank, folder, tmp_path, ganaug_command, monkeypatch):
+    monkeypatch.setattr("ganaug.box_pictures.SamplePool", None)  # scenes want no samples of 32 px
     path = bank.save(tmp_path / "objects.ganaug")
     told = ganaug_command("inspect", path)
     assert "varies real objects, and holds crops of all those that it was fitted on" in told.out
