@@ -180,10 +180,12 @@ def of_a_set(data: str, bank_file: str, scenes: int) -> dict[str, object]:
     """Scenes of a set's own images, in turn, and what is wrong with them."""
     files, bank = list_boxes(data, on_bad="skip"), GeneratorBank.load(bank_file)
     view = get_task(bank.task).view(files, bank.recipe, bank.label_numbers)
+    if bank.varies:
+        view.vary_by(lambda objects, start: bank.vary_objects(objects, start=start))
     seconds, spent, faults, pasted, bare = 0.0, 0.0, [], 0, 0
     with tempfile.TemporaryDirectory() as folder:
         wanted = view.samples_for({0: min(scenes, 2000)}, bank.class_names, bank.label_numbers)
-        pool = SamplePool.create(bank, wanted, seed=0, directory=folder)
+        pool = SamplePool.create(bank, wanted, seed=0, directory=folder) if wanted else None
         for number in range(scenes):
             index = number % len(files)
             began, before = time.perf_counter(), time.process_time()
