@@ -8,7 +8,9 @@ them: for each real image `--copies` variations of it and the image itself as of
 varied, with each augmentation of `--on-top`. Real images once more instead of variations, at equal steps, are the real
 images alone: that arm is there as the control, with an order of its own. With `--fit-on DIR2` the bank is fitted on the
 images of that set, whose classes are others, and has seen none of those that it varies. Scored on up to 100 images a
-class of the training part that were not drawn; with `--test` on `DIR/test`, for the last word only.
+class of the training part that were not drawn; with `--test` on `DIR/test`, for the last word only. The summary has
+each arm over TrivialAugmentWide + CutMix, and arms with variations over their own augmentation alone too, in points
+with 95 % intervals clustered by draw. Draws that `--out` already holds are kept and not measured again.
 
 With `--verdict`, `ganaug.compare` does all of this instead: augmentation, and whether variations go farther
 (`--reach`), are chosen on the training images that were not drawn, and the answer is of `DIR/test`.
@@ -24,15 +26,17 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from quality import few_of_each
 
 from ganaug import __version__, load_recipe
 from ganaug.bank import GeneratorBank
-from ganaug.classifier import accuracy, train_classifier
+from ganaug.classifier import predict, train_classifier
 from ganaug.data import LabelledImages, read_images
 from ganaug.evidence.comparison import compare
+from ganaug.evidence.statistics import clustered_interval
 from ganaug.fitting import fit
 from ganaug.pictures import draw_grid, save_picture
 from ganaug.recipe import Recipe
@@ -74,22 +78,30 @@ def one_draw(given: argparse.Namespace, recipe: Recipe, count: int, draw: int) -
         more = varied(bank.with_latent({"reach": reach}), real, given.copies)
         said = "variations" if reach == 1 else f"variations, reach {reach:g}"
         arms |= {f"{said}, {name}": (name, torch.cat([again, more])) for name in given.on_top}
-    found = {}
+    found, right = {}, {}
     for name, (augment, images) in arms.items():
         labels = real.labels.repeat(len(images) // len(real))
-        found[name] = [
-            accuracy(
-                train_classifier(
-                    images, labels, classes=len(real.class_names), steps=given.steps, seed=seed, augment=augment,
-                    half=False,
-                ),
-                held.images, held.labels, classes=len(real.class_names),
-            )[0]
+        networks = [
+            train_classifier(
+                images, labels, classes=len(real.class_names), steps=given.steps, seed=seed, augment=augment, half=False
+            )
             for seed in given.seeds
-        ]  # fmt: skip
+        ]
+        told = torch.stack([predict(network, held.images) == held.labels for network in networks])
+        found[name], right[name] = told.double().mean(1).tolist(), [packed(row) for row in told]
         print(count, draw, name, [f"{100 * value:.1f}" for value in found[name]], flush=True)
     row = {"set": given.data.name, "per_class": count, "draw": draw, "fit_seconds": round(seconds, 1)}
-    return row | {"scored_on": "test" if given.test else "undrawn", "scores": bank.manifest.scores, "accuracy": found}
+    row |= {"scored_on": "test" if given.test else "undrawn", "images": len(held), "scores": bank.manifest.scores}
+    return row | {"accuracy": found, "right": right}
+
+
+def packed(told: torch.Tensor) -> str:
+    """Which of N images were told right, as one hexadecimal number of N bits."""
+    return f"{int(''.join(str(int(one)) for one in told.tolist()), 2):x}"
+
+
+def unpacked(text: str, images: int) -> list[int]:
+    return [int(bit) for bit in f"{int(text, 16):0{images}b}"]
 
 
 def one_verdict(given: argparse.Namespace, recipe: Recipe, count: int, draw: int) -> dict:
@@ -111,18 +123,32 @@ def one_verdict(given: argparse.Namespace, recipe: Recipe, count: int, draw: int
     return row | {"comparison": found.to_dict()}
 
 
+def over(rows: list[dict], arm: str, other: str) -> list[float] | None:
+    """[mean, low, high]: `arm` over `other` in points; None where the rows do not have both."""
+    if arm == other or not all(arm in row.get("right", {}) and other in row["right"] for row in rows):
+        return None
+    told = [[np.array([unpacked(text, row["images"]) for text in row["right"][name]]) for name in (arm, other)]
+            for row in rows]  # fmt: skip
+    if len(rows) == 1 and len(told[0][0]) == 1:
+        return None
+    found = clustered_interval([more - less for more, less in told])
+    return [round(100 * value, 2) for value in found[:3]]
+
+
 def summary(rows: list[dict]) -> list[dict]:
-    """Mean accuracy of each arm by set and size, and how far it is above TrivialAugmentWide + CutMix, draw by draw."""
+    """Mean accuracy of each arm by set and size, and how far it is above arms without variations."""
     made = []
     for key in sorted({(row["set"], row["per_class"]) for row in rows}):
         own = [row for row in rows if (row["set"], row["per_class"]) == key]
         for arm in own[0]["accuracy"]:
             means = [statistics.mean(row["accuracy"][arm]) for row in own]
-            line = {"set": key[0], "per_class": key[1], "arm": arm, "accuracy": round(100 * statistics.mean(means), 2)}
-            if all("trivial+cutmix" in row["accuracy"] for row in own):
-                base = [statistics.mean(row["accuracy"]["trivial+cutmix"]) for row in own]
-                line["above_trivial_cutmix"] = [round(100 * (a - b), 2) for a, b in zip(means, base, strict=True)]
-            made.append(line)
+            line = {"set": key[0], "per_class": key[1], "draws": len(own), "arm": arm}
+            line["accuracy"] = round(100 * statistics.mean(means), 2)
+            rivals = {"over_trivial_cutmix": "trivial+cutmix"}
+            if ", " in arm:
+                rivals["over_its_augmentation"] = arm.split(", ")[-1]
+            intervals = {name: over(own, arm, rival) for name, rival in rivals.items()}
+            made.append(line | {name: found for name, found in intervals.items() if found is not None})
     return made
 
 
@@ -166,9 +192,12 @@ def main() -> None:
     settings = dict(pair.split("=") for pair in given.set)
     recipe = load_recipe(given.recipe).replace({key: json.loads(value) for key, value in settings.items()})
     recipe = recipe.replace({"kimg": given.kimg})
-    rows = []
+    rows = json.loads(given.out.read_text())["rows"] if given.out and given.out.exists() else []
+    done = {(row["set"], row["per_class"], row["draw"]) for row in rows}
     for count in given.per_class:
         for draw in given.draws:
+            if (given.data.name, count, draw) in done:
+                continue
             rows.append((one_verdict if given.verdict else one_draw)(given, recipe, count, draw))
             result = {
                 "command": "python benchmarks/variations.py "
