@@ -30,8 +30,9 @@ The house, from the floor up; each part imports only from parts above it in this
                    exam.py, what a snapshot is scored on; pictures.py, what those share that make pictures of pictures
     latent.py      directions of a bank's codes (found in gan/steering.py), and samples moved along them
     bank.py        GeneratorBank: sample, save, load; bank_file.py, its file; manifest.py, what it says of itself;
-                   bank_pictures.py, what it makes of pictures that it is given, bank_filling.py, of their holes, and
-                   bank_objects.py, of objects that were cut out
+                   bank_pictures.py, what it makes of pictures that it is given, bank_filling.py, of their holes,
+                   bank_objects.py, of objects that were cut out, and bank_maps.py, of images with label maps;
+                   bank_moves.py, how those are moved
     classifier.py  the reference classifier: judge of samples, learner of comparisons; crossfit.py, judging honestly;
                    segmenter.py, the reference segmenter; showing.py, in which order both are shown images
     map_reader.py  who says whether a snapshot's images show their maps
@@ -42,6 +43,7 @@ The house, from the floor up; each part imports only from parts above it in this
     launching.py   how a fit comes to run as several processes, on one machine or many; starting.py, those started here
     filled.py      a transform that hides regions under what a bank fills them with
     pool.py        bank -> samples on disk, memory-mapped; pool_making.py, by several processes
+    varied_pairs.py  variations of a dataset's own images with their maps, settled for the workers
     image_pool.py  a dataset's images made anew, on disk: translated.py, in another domain; grounds.py, without objects
     screening/     which samples are fit to train on: an out-of-fold judge, far ones, copies, redundant ones;
                    pairs.py and map_judge.py, which images show their maps

@@ -15,21 +15,23 @@ from torch import Tensor, nn
 
 from ganaug.bank_file import read_bank, write_bank
 from ganaug.bank_filling import HoleFilling
+from ganaug.bank_maps import PairVarying
+from ganaug.bank_moves import CHUNK
 from ganaug.bank_objects import ObjectVarying
 from ganaug.bank_pictures import PictureMaking
 from ganaug.data.images import kind_of
 from ganaug.errors import BankError, RecipeError
 from ganaug.gan.device import resolve_device
+from ganaug.gan.map_variation import MapVariationGenerator
 from ganaug.gan.spade import MapGenerator, one_hot
 from ganaug.gan.variation import VariationGenerator
 from ganaug.latent import steered
 from ganaug.manifest import FORMAT, Manifest, Verdict, joined_manifests
 from ganaug.recipe import Latent, Recipe, load_recipe
-from ganaug.tasks import ClassifyTask, get_task
+from ganaug.tasks import ClassifyTask, SegmentTask, get_task
 
 __all__ = ["CHUNK", "FORMAT", "GeneratorBank", "Manifest", "Verdict", "load"]
 
-CHUNK = 64  # samples that are always run together, so that no sample depends on how many were asked for
 MOST_SAMPLES = 1_000_000
 _WAYS = {
     "classify": "sample gives its images",
@@ -41,7 +43,7 @@ _WAYS = {
 }
 
 
-class GeneratorBank(PictureMaking, HoleFilling, ObjectVarying):
+class GeneratorBank(PictureMaking, HoleFilling, ObjectVarying, PairVarying):
     """Fitted generators with their class names, recipe, fingerprints and verdict.
 
     Args:
@@ -200,8 +202,11 @@ class GeneratorBank(PictureMaking, HoleFilling, ObjectVarying):
         Args:
             maps: (N, resolution, resolution) integers, places in `class_names`; any other number says no class.
             seed: of the noise, which differs from map to map.
+
+        Raises:
+            BankError: the bank is for another task, or varies real images.
         """
-        self.check_task("segment", "paint", self._instead)
+        self.refuse_to_paint()
         generator = self.generators[0]
         assert isinstance(generator, MapGenerator), "what the task builds"
         source = torch.Generator(device="cpu").manual_seed(_whole(seed, "seed", 0, 2**63 - 1))
@@ -210,6 +215,15 @@ class GeneratorBank(PictureMaking, HoleFilling, ObjectVarying):
         maps = maps.to(self.device)
         classes = one_hot(maps, len(self.class_names))
         return self._run(lambda: generator.paint(generator.place(noise, rows), classes, generator.sketch(maps, rows)))
+
+    def refuse_to_paint(self) -> None:
+        """Raises BankError where this bank makes no images of label maps, and says why."""
+        self.check_task("segment", "paint", self._instead)
+        if self.varies:
+            raise BankError(
+                "the bank varies real images with their maps, and paints none of a map alone; take vary_pairs, or fit "
+                "one with a recipe such as segment-64"
+            )
 
     @property
     def _instead(self) -> str:
@@ -259,7 +273,9 @@ class GeneratorBank(PictureMaking, HoleFilling, ObjectVarying):
             BankError: the bank makes images of noise alone, was fitted one generator a class, or the images are of
                 another form.
         """
-        self.check_task("classify", "vary", "vary_objects gives variations of objects that were cut out")
+        others = {"segment": "vary_pairs gives variations of images with their maps"}
+        others["detect"] = "vary_objects gives variations of objects that were cut out"
+        self.check_task("classify", "vary", others.get(self.task, self._instead))
         generator = self._varying()
         wanted = (self.channels, self.resolution, self.resolution)
         if images.dtype != torch.uint8 or tuple(images.shape[1:]) != wanted:
@@ -297,12 +313,27 @@ class GeneratorBank(PictureMaking, HoleFilling, ObjectVarying):
         changes = {"shape": shape, "class_names": tuple(classes.values()), "label_numbers": tuple(classes)}
         return GeneratorBank(self.manifest.model_copy(update=changes), [generator]).to(self.device)
 
+    def of_pairs(self, images: Tensor, maps: Tensor) -> GeneratorBank:
+        """The same variations of other images with maps of the bank's classes, as `of_sources` has it.
+
+        Args:
+            images: (n, channels, resolution, resolution) uint8.
+            maps: (n, resolution, resolution) uint8, places in `class_names`, 255 where no class is said.
+        """
+        self.check_task("segment", "of_pairs", "of_sources takes images of classes")
+        varying, task = self._varying(), get_task(self.task)
+        assert isinstance(varying, MapVariationGenerator), "what the task builds"
+        assert isinstance(task, SegmentTask), "as checked"
+        shape = self.manifest.shape | {"sources": len(images)}
+        generator = task.with_sources(varying, shape, images, maps)
+        return GeneratorBank(self.manifest.model_copy(update={"shape": shape}), [generator]).to(self.device)
+
     def refuse_to_vary(self) -> None:
         """Raises BankError where this bank cannot vary any image it is given, and says why."""
         if not self.varies:
             raise BankError(
                 "the bank makes images of noise and a class, and varies none; fit one with a recipe of variations, as "
-                "vary-32"
+                "vary-32, vary-objects-32 or vary-masks-64"
             )
         if len(self.generators) > 1:
             raise BankError(
@@ -324,12 +355,12 @@ class GeneratorBank(PictureMaking, HoleFilling, ObjectVarying):
         labels = torch.full((CHUNK,), row, dtype=torch.int64, device=self.device)
         return self._run(lambda: get_task(self.task).run(generator, noise.to(self.device), labels))
 
-    def _noise(self, indices: range, seed: int) -> Tensor:
-        """(len(indices), latent_dim): that of variations of objects."""
+    def _noise(self, indices: range, seed: int, kind: int | str) -> Tensor:
+        """(len(indices), latent_dim): that of samples of a class, or of variations of objects or pairs."""
         seed, first = _whole(seed, "seed", 0, 2**63 - 1), _whole(indices.start, "start", 0, 2**62)
         chunks = range(first // CHUNK, (indices.stop - 1) // CHUNK + 1)
         latent_dim = int(self.manifest.shape["latent_dim"])
-        noise = torch.cat([_chunk_noise("objects", chunk, seed, latent_dim) for chunk in chunks])
+        noise = torch.cat([_chunk_noise(kind, chunk, seed, latent_dim) for chunk in chunks])
         return noise[first - chunks.start * CHUNK :][: len(indices)]
 
     @torch.no_grad()

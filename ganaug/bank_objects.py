@@ -11,33 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganaug.bank_moves import VaryingBank, moves_of
 from ganaug.compositing.cutouts import RING, SOLID, CutOut, bounds
 from ganaug.data.images import resize, to_channels
-from ganaug.gan.object_variation import ObjectVariationGenerator, moved, over_grey
-from ganaug.gan.variation import Moves, VariationGenerator
+from ganaug.gan.object_variation import moved, over_grey
 
 __all__ = ["ObjectVarying"]
 
 _ROOM = 1.3  # side of the square that an object is seen in, by the longer side of its box, as crops have it
-_CHUNK = 64  # objects that are always looked at together, so that no variation depends on how many were asked for
 
 
-class _Bank(Protocol):
-    @property
-    def channels(self) -> int: ...
-
-    @property
-    def resolution(self) -> int: ...
-
-    @property
-    def device(self) -> torch.device: ...
-
-    def check_task(self, task: str, what: str, instead: str) -> None: ...
-
-    def _varying(self) -> VariationGenerator: ...
-
-    def _noise(self, indices: range, seed: int) -> Tensor: ...
-
+class _Bank(VaryingBank, Protocol):
     def _run(self, make: Callable[[], Tensor]) -> Tensor: ...
 
 
@@ -59,23 +43,15 @@ class ObjectVarying:
             BankError: the bank is for another task, or makes objects of noise alone.
         """
         self.check_task("detect", "vary_objects", "vary gives variations of whole images")
-        generator = self._varying()
-        assert isinstance(generator, ObjectVariationGenerator), "what the task builds"
+        self._varying()
+        seen = (_seen(_with_room(one), self.channels, self.resolution) for one in objects)
         made: list[CutOut] = []
-        for first in range(0, len(objects), _CHUNK):
-            some = objects[first : first + _CHUNK]
-            squares = [_with_room(one) for one in some]
-            small = torch.stack([_seen(one, self.channels, self.resolution) for one in squares])
-            small = torch.cat([small, small[:1].expand(_CHUNK - len(some), -1, -1, -1)])
-            noise = self._noise(range(start + first, start + first + _CHUNK), seed)
-            with torch.no_grad():
-                moves = generator.moves(small.to(self.device), noise.to(self.device))
-            for row, (one, square) in enumerate(zip(some, squares, strict=True)):
-                own = Moves(*(None if told is None else told[row : row + 1] for told in moves))
-                if square.pixels.shape[2] != self.channels:
-                    own = own._replace(colours=None)  # which are of other channels
-                varied = self._run(lambda square=square, own=own: moved(_stacked(square).to(self.device), own))  # type: ignore[misc]
-                made.append(_trimmed(one, varied[0]))
+        for one, moves in zip(objects, moves_of(self, seen, kind="objects", seed=seed, start=start), strict=True):
+            square = _with_room(one)
+            if square.pixels.shape[2] != self.channels:
+                moves = moves._replace(colours=None)  # which are of other channels
+            varied = self._run(lambda square=square, moves=moves: moved(_stacked(square).to(self.device), moves))  # type: ignore[misc]
+            made.append(_trimmed(one, varied[0]))
         return made
 
 

@@ -21,6 +21,7 @@ from ganaug.ratios import AnnealedRatio, Schedule, per_class_ratio, schedule_of
 from ganaug.recipe import Screening
 from ganaug.screening import Screened, kept_screening, refuse_held_back
 from ganaug.tasks import get_task
+from ganaug.varied_pairs import of_own_pairs
 
 __all__ = [
     "ChosenSamples",
@@ -66,22 +67,35 @@ class ChosenSamples:
         return self.indices is not None and len(self.indices[class_index]) == 0
 
 
-def varying_own(bank: GeneratorBank, dataset: Any, raw: Any) -> GeneratorBank:
-    """The bank's variations of a dataset's own images, class by class; classes need not be those of the fit.
+def varying_own(
+    bank: GeneratorBank, dataset: Any, raw: Any, *, asked: bool
+) -> tuple[GeneratorBank, list[tuple[int, int, int]]]:
+    """The bank's variations of a dataset's own images, where samples are these; the bank as it is where they are not.
+
+    They are where they are `asked` for, class by class, whatever the classes are; and by a bank for segmentation that
+    varies images, always. One that varies objects makes its scenes of the dataset's own objects anyway.
+
+    Returns:
+        The bank, and where in the dataset each of its sources comes from; nothing where no item is varied at its size.
 
     Raises:
-        BankError: the bank varies no images.
+        BankError: variations are asked for and the bank varies no images.
         DataError: those of the dataset cannot be read.
     """
-    bank.refuse_to_vary()  # said before anything is read
-    if bank.task == "detect":  # scenes are of the dataset's own objects anyway
-        return bank
+    if asked:
+        bank.refuse_to_vary()  # said before anything is read
+    if bank.task == "segment" and bank.varies:
+        pairs = _read_for(bank, dataset, raw)
+        assert isinstance(pairs, MaskedImages), "read by the task"
+        return of_own_pairs(bank, pairs)
+    if not asked or bank.task != "classify":
+        return bank, []
     data = _read_for(bank, dataset, raw)
     classes = dict(zip(data.label_numbers, data.class_names, strict=True))
     own = bank.of_sources(data.images, data.labels, classes)
     # Whose images are varied, those are what the bank makes samples of: only leaks are left to look for.
     manifest = own.manifest.model_copy(update={"train_fingerprints": data.fingerprints})
-    return GeneratorBank(manifest, list(own.generators))
+    return GeneratorBank(manifest, list(own.generators)), []
 
 
 def resolve_ratio(

@@ -31,6 +31,7 @@ from ganaug.data.copy_paste import CopyPaste
 from ganaug.data.domains import any_view
 from ganaug.data.items import join_item, split_item
 from ganaug.data.joint_view import JointView
+from ganaug.data.mask_view import MaskView
 from ganaug.enlarging import enlarged_to
 from ganaug.errors import RecipeError
 from ganaug.grounds import lay_grounds
@@ -50,6 +51,7 @@ from ganaug.recipe import Scenes
 from ganaug.showing import TURNS
 from ganaug.tasks import get_task
 from ganaug.translated import Translations, translation_chance
+from ganaug.varied_pairs import VariedPairs
 
 __all__ = ["AnnealedRatio", "GanAugmented"]
 
@@ -80,11 +82,11 @@ class GanAugmented(Dataset[Any]):
             list, an `AnnealedRatio`, or any picklable function of the epoch that never exceeds its first value), or
             "auto": what the bank's verdict says.
         mode: "sample" for what the bank makes by itself; "variation" for variations of the dataset's own images, of any
-            classes, by a bank that was fitted with a recipe of variations, as vary-32 (one of vary-objects-32 never
-            does anything else); "translation" for the dataset's
-            own images in another domain, by a bank that was fitted with a recipe such as translate-64. Then there are
-            no slots: an index holds its real sample or, by `probability`, the same with its image translated and put
-            through the dataset's transforms, and its class, mask or boxes as they are.
+            classes, by a bank that was fitted with a recipe of variations, as vary-32 (one of vary-objects-32 or
+            vary-masks-64 never does anything else, and varies objects or images at their own size); "translation" for
+            the dataset's own images in another domain, by a bank that was fitted with a recipe such as translate-64.
+            Then there are no slots: an index holds its real sample or, by `probability`, the same with its image
+            translated and put through the dataset's transforms, and its class, mask or boxes as they are.
         probability: with mode "translation", that an image is translated in an epoch, 0 to 1; 0.5 by default.
         epochs: how many the training has; where the verdict is of synthetic images that give way to real ones over the
             epochs, "auto" needs it.
@@ -145,8 +147,7 @@ class GanAugmented(Dataset[Any]):
         bank = bank if isinstance(bank, GeneratorBank) else GeneratorBank.load(bank)
         unsuited = soft_labels or screening or balance or scenes is not None or not isinstance(ratio, str)
         chance = translation_chance(mode, probability, unsuited=bool(unsuited) or fill is not None)
-        if mode == "variation":
-            bank = varying_own(bank, dataset, raw)
+        bank, places = varying_own(bank, dataset, raw, asked=mode == "variation")
         refuse_unsuited(bank, soft_labels=soft_labels, screening=bool(screening))
         self.dataset = dataset
         self._translations: Translations | None = None
@@ -195,7 +196,7 @@ class GanAugmented(Dataset[Any]):
                 seed=self._seed, directory=pool_dir, check=check,
             )  # fmt: skip
             worries.append(chosen.shortage)
-            self._fill(source, counts, chosen, pool_dir, report)
+            self._fill(source, counts, chosen, places, pool_dir, report)
         for worry in filter(None, worries):
             warnings.warn(worry, stacklevel=2)
 
@@ -240,12 +241,20 @@ class GanAugmented(Dataset[Any]):
         bank: GeneratorBank,
         counts: dict[int, int],
         chosen: ChosenSamples,
+        places: list[tuple[int, int, int]],
         pool_dir: str | Path | None,
         report: Report | None,
     ) -> None:
-        """Make the pool of the chosen samples; slots of a class that has none are left to real images."""
+        """Make the pool of the chosen samples; slots of a class that has none are left to real images.
+
+        Of pairs that are varied, whose `places` in the dataset are given, nothing but how they are moved is kept.
+        """
         filled = {index: count for index, count in counts.items() if count and not chosen.barren(index)}
         self._barren = np.array([cls.bank_index not in filled for cls in self._matched])
+        if places:
+            assert isinstance(self._view, MaskView), "of this task"
+            indices = range(counts[0]) if chosen.indices is None else chosen.indices[0]
+            self._view.vary_by(VariedPairs(bank, places, indices, seed=self._seed, report=report))
         wanted = self._view.samples_for(filled, bank.class_names, bank.label_numbers) if filled else {}
         if wanted:
             self._pool = SamplePool.create(

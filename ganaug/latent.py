@@ -101,6 +101,10 @@ def open_spaces(manifest: Manifest, generators: Sequence[nn.Module]) -> list[Spa
             f"a bank of task {manifest.task} has no directions to explore, for what it makes follows what it is given; "
             "look at its samples with: ganaug preview"
         )
+    return _spaces(manifest, generators)
+
+
+def _spaces(manifest: Manifest, generators: Sequence[nn.Module]) -> list[Space]:
     names, spaces = list(manifest.class_names), []
     for shape, generator in zip(manifest.shapes, generators, strict=True):
         own, names = tuple(names[: shape["classes"]]), names[shape["classes"] :]
@@ -122,13 +126,14 @@ def steered(
     Raises:
         BankError: a direction or a class is not there, or the generators are not told the class that is spoken of.
     """
-    spaces = open_spaces(manifest, generators)
+    varies = manifest.task != "translate" and "sources" in manifest.shape
+    spaces = _spaces(manifest, generators) if varies else open_spaces(manifest, generators)
     moves = latent if latent is not None and (latent.numbers or latent.reach != 1) else None
     numbers = sorted(moves.numbers) if moves is not None else []
     changed: dict[str, Any] = {"directions": len(numbers)}
     if moves is not None:
         _check_classes(moves, manifest.class_names, all(space.by_class for space in spaces))
-    if "sources" in manifest.shape:
+    if varies:
         changed["reach"] = 1.0 if moves is None else moves.reach
     elif moves is not None and moves.reach != 1:
         raise BankError("latent.reach is of variations, and this bank makes its samples of noise alone; leave it out")

@@ -8,6 +8,7 @@ import torch
 
 from ganaug.bank import GeneratorBank
 from ganaug.compositing import class_shares
+from ganaug.gan.map_variation import MapVariationGenerator
 from ganaug.gan.spade import MapGenerator
 
 __all__ = ["map_shares", "told_shares"]
@@ -23,10 +24,13 @@ def map_shares(bank: GeneratorBank, *, count: int = 64, seed: int = 0) -> dict[s
     """
     bank.check_task("segment", "shares of pixels", "it makes no label maps")
     generator, classes = bank.generators[0], len(bank.class_names)
-    assert isinstance(generator, MapGenerator), "what the task builds"
-    noise = torch.randn(count, generator.shape.latent_dim, generator=torch.Generator().manual_seed(seed))
-    made, _, _ = generator.compose(noise)
-    real, new = (class_shares(maps.cpu().numpy(), classes).tolist() for maps in (generator.maps, made))
+    if isinstance(generator, MapVariationGenerator):
+        held, made = generator.source_maps, bank.sample_pairs(count, seed=seed)[1]
+    else:
+        assert isinstance(generator, MapGenerator), "what the task builds"
+        noise = torch.randn(count, generator.shape.latent_dim, generator=torch.Generator().manual_seed(seed))
+        held, (made, _, _) = generator.maps, generator.compose(noise)
+    real, new = (class_shares(maps.cpu().numpy(), classes).tolist() for maps in (held, made))
     return dict(zip(bank.class_names, zip(real, new, strict=True), strict=True))
 
 

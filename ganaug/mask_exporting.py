@@ -9,20 +9,25 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
+from torch import Tensor
 
 from ganaug.bank import GeneratorBank
+from ganaug.choosing import varying_own
 from ganaug.data import fingerprint
 from ganaug.data.class_tables import made_table
 from ganaug.data.images import open_bands
 from ganaug.data.mask_files import MaskFiles, list_masks
 from ganaug.data.mask_values import NO_CLASS
+from ganaug.data.mask_view import MaskView
 from ganaug.errors import LeakError, RecipeError
 from ganaug.exporting import ExportSummary, Link, Writer, bring_along, built_beside
 from ganaug.mask_coco import CocoMaps
 from ganaug.output import check_folder
 from ganaug.recipe import Screening
 from ganaug.screening import screen
+from ganaug.varied_pairs import VariedPairs
 
 __all__ = ["export_masks", "sample_masks"]
 
@@ -71,7 +76,8 @@ def export_masks(
 
     Images go to `images/`, and masks to `masks/` under one stem, or all into one file, `annotations.json`. Where `data`
     has a `train` folder, so has `out`, and validation and test folders are brought along as they are. Masks in colours,
-    and those of a COCO file, become numbers. Synthetic pairs have the bank's resolution.
+    and those of a COCO file, become numbers. Synthetic pairs have the bank's resolution; those of a bank that varies
+    real images are variations of the pairs of `data`, each of its own size.
 
     Args:
         bank: where synthetic pairs come from.
@@ -107,12 +113,16 @@ def export_masks(
     with built_beside(goal) as building:
         writer, count = Writer(building, link), round(ratio * len(files))
         chosen: Sequence[int] = range(count)
+        bank, places = varying_own(bank, files, None, asked=False)
         if screening and count:
             settings = screening if isinstance(screening, Screening) else None
             chosen = screen(bank, data, count, settings=settings, seed=seed, device="cpu").kept[0].tolist()
         coco = CocoMaps(bank.class_names, bank.label_numbers, bank.recipe.data.ignore) if format == "coco" else None
         _place_real(files, part, writer, coco)
-        _draw(bank, chosen, part, writer, seed, coco)
+        if bank.varies:
+            _draw_variations(bank, places, files, chosen, part, writer, seed, coco)
+        else:
+            _draw(bank, chosen, part, writer, seed, coco)
         if coco is not None:
             coco.write(writer.root / part / "annotations.json")
         apart = bring_along(files.root.parent, writer) if part.name else {}
@@ -141,20 +151,48 @@ def _draw(
     bank: GeneratorBank, chosen: Sequence[int], part: Path, writer: Writer, seed: int, coco: CocoMaps | None = None
 ) -> None:
     """Write the samples with these indices."""
-    numbers = _numbers(bank.label_numbers, bank.recipe.data.ignore)
-    prefix = writer.prefix(part / "images", seed)
+    numbers, prefix = _numbers(bank.label_numbers, bank.recipe.data.ignore), writer.prefix(part / "images", seed)
     for start in range(0, len(chosen), _CHUNK):
         indices = chosen[start : start + _CHUNK]
         made = bank.sample_at(0, indices, seed=seed)
         for index, image, one in zip(indices, made[:, :-1], made[:, -1], strict=True):
-            place, beside = (part / folder / f"{prefix}{index:06d}.png" for folder in ("images", "masks"))
-            (writer.root / place).parent.mkdir(parents=True, exist_ok=True)
-            place = writer.synthetic(image, place)
-            if coco is None:
-                _save(numbers[one.numpy()], writer.root / beside)
-            else:
-                coco.add(place.name, numbers[one.numpy()])
-            writer.note(place, beside.as_posix() if coco is None else "annotations.json", "synthetic")
+            _write(f"{prefix}{index:06d}.png", image, numbers[one.numpy()], part, writer, coco)
+
+
+def _draw_variations(
+    bank: GeneratorBank,
+    places: Sequence[tuple[int, int, int]],
+    files: MaskFiles,
+    chosen: Sequence[int],
+    part: Path,
+    writer: Writer,
+    seed: int,
+    coco: CocoMaps | None,
+) -> None:
+    """Write variations of the files' own pairs, of the samples with these indices."""
+    view, prefix = MaskView(files, tile=bank.recipe.data.tile), writer.prefix(part / "images", seed)
+    for start in range(0, len(chosen), _CHUNK):
+        indices = chosen[start : start + _CHUNK]
+        varied = VariedPairs(bank, places, indices, seed=seed)
+        for sample, index in enumerate(indices):
+            item, top, left = varied.source(sample)
+            pixels, values = varied.vary(sample, *view.cut(*view.read(item), top, left))
+            image = torch.from_numpy(pixels).permute(2, 0, 1)
+            _write(f"{prefix}{index:06d}.png", image, values, part, writer, coco)
+
+
+def _write(
+    name: str, image: Tensor, values: npt.NDArray[np.int64], part: Path, writer: Writer, coco: CocoMaps | None
+) -> None:
+    """Write one synthetic pair: an image CHW uint8, and the user's class numbers."""
+    place, beside = part / "images" / name, part / "masks" / name
+    (writer.root / place).parent.mkdir(parents=True, exist_ok=True)
+    place = writer.synthetic(image, place)
+    if coco is None:
+        _save(values, writer.root / beside)
+    else:
+        coco.add(place.name, values)
+    writer.note(place, beside.as_posix() if coco is None else "annotations.json", "synthetic")
 
 
 def _numbers(label_numbers: Sequence[int], ignore: int | None) -> npt.NDArray[np.int64]:

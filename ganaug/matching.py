@@ -133,6 +133,8 @@ def strange_images(view: View, matched: Sequence[MatchedClass], bank: GeneratorB
 
 def larger_images(view: View, bank: GeneratorBank, *, enlarged: bool = False) -> str | None:
     """A warning where real images are much larger than the bank's, be they `enlarged` by another bank already."""
+    if bank.varies and bank.task != "classify":  # which are varied at their own size
+        return None
     side = usual_side(view)
     if side <= MUCH_LARGER * bank.resolution:
         return None

@@ -159,13 +159,14 @@ class Recipe(Section):
             )
         if self.base is not None or self.data.unlabelled is not None or self.networks.keep:
             raise ValueError(f"base, data.unlabelled and networks.keep do not go with task {task}; leave them out")
-        if self.generator != "image" and task != "detect":
+        varies = self.generator == "variation"
+        if varies and task not in ("detect", "segment"):
             raise ValueError(f"generator must be image with task {task}")
         if self.resolution < 32:
             raise ValueError(f"resolution must be 32 or more with task {task}")
-        if task not in ("classify", "detect") and self.latent is not None:
+        if task != "detect" and not varies and self.latent is not None:
             raise ValueError(f"latent does not go with task {task}; leave it out")
-        if task in ("segment", "translate") and self.reconstruction.share:
+        if task in ("segment", "translate") and not varies and self.reconstruction.share:
             raise ValueError(f"reconstruction.share must be 0 with task {task}, which plays from the first step")
         if task == "translate" and self.gan.loss == "relativistic":
             raise ValueError("gan.loss must be non_saturating or hinge with task translate")
@@ -174,11 +175,12 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _varies_objects(self) -> Recipe:
-        if self.task != "detect" or self.generator != "variation":
+    def _varies_at_full_size(self) -> Recipe:
+        if self.task == "classify" or self.generator != "variation":
             return self
         if self.variation.residual:
-            raise ValueError("variation.residual must be 0 with task detect: objects are varied at their own size")
+            what = "objects" if self.task == "detect" else "images"
+            raise ValueError(f"variation.residual must be 0 with task {self.task}: {what} are varied at their own size")
         if self.objects.alpha == "learned":
             raise ValueError("objects.alpha learned goes with generator image; choose given or soft, or leave it out")
         return self

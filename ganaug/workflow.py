@@ -39,6 +39,7 @@ from ganaug.recipe import Compare, Recipe, load_recipe
 from ganaug.run_folder import keep_result
 from ganaug.tasks import get_task
 from ganaug.translated import draw_translations
+from ganaug.varied_pairs import of_few_sources
 
 if TYPE_CHECKING:
     from ganaug.adapters.detectors import DetectorResult
@@ -144,8 +145,12 @@ def _preview_maps(bank: GeneratorBank, data: Any, seed: int, on_bad: OnBad) -> I
         chosen = torch.arange(_MAPS) * len(real) // _MAPS
         maps = real.maps[chosen]
         panels += [("real map", _each(rows, map_colours(maps))), ("real", _each(rows, real.images[chosen]))]
-    painted = bank.paint(maps.repeat(_MAPS, 1, 1), seed=seed).unflatten(0, (_MAPS, _MAPS))
-    panels.append(("one map, six noises", {row: painted[:, place] for place, row in enumerate(rows)}))
+    if bank.varies:
+        heading, made = "one image, six noises", of_few_sources(bank, _MAPS, _MAPS, seed=seed)
+    else:
+        heading, made = "one map, six noises", bank.paint(maps.repeat(_MAPS, 1, 1), seed=seed)
+    several = made.unflatten(0, (_MAPS, _MAPS))
+    panels.append((heading, {row: several[:, place] for place, row in enumerate(rows)}))
     return draw_grid(panels, columns=_MAPS)
 
 

@@ -221,6 +221,7 @@ def _check(bank: GeneratorBank, p: Any, num: Any, mode: Any) -> None:
         raise RecipeError(f"mode is {mode!r}; give 'pair' or 'paint'")
     if mode == "paint":
         bank.check_task("segment", "mode='paint'", "leave mode out")
+        bank.refuse_to_paint()
     if p != "auto" and (isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p <= 1):
         raise RecipeError(f"p is {p!r}; give a number from 0 to 1, or 'auto'")
     if isinstance(num, bool) or not isinstance(num, int) or not 1 <= num <= MOST_SAMPLES:

@@ -227,6 +227,9 @@ def _latent(manifest: Manifest) -> str:
 
 def _generator(manifest: Manifest) -> str:
     """What makes samples of what, in words."""
+    if manifest.task == "segment" and "sources" in manifest.shape:
+        held = manifest.shape["sources"]
+        return f"varies real images with their maps, and holds {held} of those that it was fitted on, at its resolution"
     if manifest.task == "segment":
         what = "images with their maps" if manifest.shape.get("sketched") else "maps"
         return f"makes images of label maps, and holds {manifest.shape['maps']} of the {what} that it was fitted on"

@@ -15,12 +15,12 @@ import numpy as np
 
 from ganaug.data.class_tables import ClassTable
 from ganaug.data.forms import form_of, in_form
-from ganaug.data.images import Pixels, from_square
+from ganaug.data.images import Pixels, from_square, to_uint8
 from ganaug.data.items import join_item, split_item
 from ganaug.data.joint_view import TRIES, JointView
 from ganaug.data.mask_files import MaskFiles
 from ganaug.data.mask_values import Map, map_from_square, mask_like, mask_values, numbers_of_places
-from ganaug.data.samples import Samples
+from ganaug.data.samples import Samples, Variations
 from ganaug.errors import DataError
 
 __all__ = ["MaskView"]
@@ -56,6 +56,7 @@ class MaskView(JointView):
         tile: int | None = None,
     ) -> None:
         self._tile = tile
+        self._variations: Variations | None = None
         self._numbers = numbers_of_places(numbers, ignore)
         super().__init__(dataset, raw=raw, transform=transform, label="mask")
         self._table = table or getattr(self._source, "table", None)
@@ -90,16 +91,42 @@ class MaskView(JointView):
         size = form_of(self.image(index)).size
         return size if self._tile is None or min(size) < self._tile else (self._tile, self._tile)
 
+    def vary_by(self, variations: Variations) -> None:
+        """Samples are variations of the dataset's own items then, of their own size."""
+        self._variations = variations
+
     def samples_for(self, slots: Mapping[int, int], names: Sequence[str], numbers: Sequence[int]) -> dict[int, int]:
-        """Samples of each class that a pool for so many needs: as many."""
-        return dict(slots)
+        """Samples of each class that a pool for so many needs: as many; none of its own items' variations."""
+        return dict(slots) if self._variations is None else {}
 
     def synthetic(
         self, samples: Samples | None, at: tuple[int, int], label: int, like: int, fit: str, seed: Sequence[int]
     ) -> Any:
-        """The item that the dataset would have yielded, had its item `like` been that sample; see `compose`."""
+        """The item that the dataset would have yielded, had its item `like` been that sample; see `compose`.
+
+        A variation is one of its own item, whatever `like` is.
+        """
+        if self._variations is not None:
+            return self._varied(self._variations, at[1])
         assert samples is not None, "as many as there are slots"
         return self.compose(samples[at], label, like, fit)
+
+    def _varied(self, variations: Variations, sample: int) -> Any:
+        """The item that the dataset would have yielded, had that of a variation been it."""
+        index, top, left = variations.source(sample)
+        item = self._raw_item(index)
+        image, mask = split_item(item)
+        pixels, values = variations.vary(sample, *self.cut(image, self._values(mask, index), top, left))
+        raw = in_form(pixels, replace(form_of(image), size=values.shape))
+        return self._made(join_item(item, raw, mask_like(values, mask, self._table)), index)
+
+    def cut(self, image: Any, values: Map, top: int, left: int) -> tuple[Pixels, Map]:
+        """Pixels HWC uint8 and numbers (H, W) of an image, or of a tile of it that begins there."""
+        pixels = to_uint8(image, bands=True)
+        if self._tile is None or min(values.shape) < self._tile:
+            return pixels, values
+        part = slice(top, top + self._tile), slice(left, left + self._tile)
+        return np.ascontiguousarray(pixels[part]), np.ascontiguousarray(values[part])
 
     def compose(self, sample: Pixels, label: int, like: int, fit: str) -> Any:
         """The item that the dataset would have yielded, had its item `like` been this sample.

@@ -41,6 +41,8 @@ class MaskedImages(LabelledImages):
     """(N, H, W) uint8, index into `class_names`, 255 where no class is said."""
     sources: Tensor = field(kw_only=True)
     """(N,) int64, the place of each square's image among the fingerprints."""
+    places: tuple[tuple[int, int, int], ...] = field(default=(), kw_only=True)
+    """Of each square the item of the dataset that it was cut from, and the row and column where it begins."""
 
     def subset(self, indices: Sequence[int] | Tensor) -> MaskedImages:
         """The squares of these images only, of the same classes; `indices` are of images."""
@@ -53,6 +55,7 @@ class MaskedImages(LabelledImages):
             images=self.images[rows],
             labels=self.labels[rows],
             maps=self.maps[rows],
+            places=tuple(self.places[row] for row in rows.tolist()) if self.places else (),
             sources=torch.tensor([places[image] for image in self.sources[rows].tolist()], dtype=torch.int64),
             fingerprints=tuple(self.fingerprints[image] for image in chosen.tolist()),
             perceptual=tuple(self.perceptual[image] for image in chosen.tolist()) if self.perceptual else (),
@@ -122,6 +125,8 @@ class _One:
     squares: list[Pixels]
     maps: list[npt.NDArray[np.int32]]
     """Of the user's numbers."""
+    places: list[tuple[int, int, int]]
+    """See `MaskedImages`."""
     fingerprint: str
     perceptual: str
 
@@ -193,11 +198,12 @@ def _read_one(view: MaskView, index: int, resolution: int, fit: str, tile: int |
     numbers = np.unique(values)
     if numbers[0] < 0 or numbers[-1] > _LARGEST:
         raise DataError(f"{place}: holds the numbers {numbers[0]} to {numbers[-1]}; wanted 0 to {_LARGEST}")
-    squares, maps = [], []
+    squares, maps, places = [], [], []
     for part in _tiles(values.shape, tile):
         squares.append(to_square(np.ascontiguousarray(pixels[part]), resolution, fit))
         maps.append(map_to_square(np.ascontiguousarray(values[part], dtype=np.int32), resolution, fit))
-    return _One(place, numbers.tolist(), squares, maps, fingerprint(pixels), perceptual_print(pixels))
+        places.append((index, part[0].start or 0, part[1].start or 0))
+    return _One(place, numbers.tolist(), squares, maps, places, fingerprint(pixels), perceptual_print(pixels))
 
 
 def _found_classes(read: Sequence[_One], ignore: int | None) -> ClassTable:
@@ -254,6 +260,7 @@ def _gathered(
         perceptual=tuple(one.perceptual for one in read),
         maps=torch.from_numpy(index[np.stack([square for one in read for square in one.maps])]),
         sources=torch.tensor(sources, dtype=torch.int64),
+        places=tuple(place for one in read for place in one.places),
     )
 
 

@@ -8,7 +8,7 @@ them, and a little to add. Nothing is told the class, so that what was learned o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -133,23 +133,42 @@ class VariationNetwork(nn.Module):
         return functional.leaky_relu(x, 0.2)
 
 
-def warped(images: Tensor, affine: Tensor, flow: Tensor) -> Tensor:
+def warped(
+    images: Tensor,
+    affine: Tensor,
+    flow: Tensor,
+    *,
+    sides: tuple[float, float] = (1.0, 1.0),
+    mode: Literal["bilinear", "nearest"] = "bilinear",
+) -> Tensor:
     """`images` NCHW moved by an affine map and a smooth flow (Jaderberg et al. 2015, 1506.02025).
 
     `affine` (N, 6) and `flow` (N, 2, h, w), of any values, are bounded here; at 0 nothing moves. What comes in from
-    beyond the border is the image mirrored there.
+    beyond the border is the image mirrored there. Both are of a square in the middle of the images, which are `sides`
+    (across, down) times as large as it; beyond it the flow goes on as it is at its border.
     """
     identity = torch.eye(2, 3, device=images.device, dtype=torch.float32)
     theta = identity + _AFFINE_MOST * torch.tanh(affine).view(-1, 2, 3)
-    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
-    smooth = functional.interpolate(
-        _FLOW_MOST * torch.tanh(flow), images.shape[2:], mode="bicubic", align_corners=False
-    )
-    grid = grid + smooth.permute(0, 2, 3, 1)
+    bounded = _FLOW_MOST * torch.tanh(flow)
+    if sides == (1.0, 1.0):
+        grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+        grid = grid + _at_every_pixel(bounded, images)
+    else:
+        scale = torch.tensor(sides, device=images.device)
+        places = functional.affine_grid(identity.expand_as(theta), list(images.shape), align_corners=False) * scale
+        straight = torch.einsum("nij,nhwj->nhwi", theta[:, :, :2], places) + theta[:, None, None, :, 2]
+        bent = functional.grid_sample(bounded, places, mode="bicubic", padding_mode="border", align_corners=False)
+        grid = (straight + bent.permute(0, 2, 3, 1)) / scale
     moved: Tensor = functional.grid_sample(
-        images.float(), grid, mode="bilinear", padding_mode="reflection", align_corners=False
+        images.float(), grid, mode=mode, padding_mode="reflection", align_corners=False
     )
     return moved
+
+
+def _at_every_pixel(flow: Tensor, images: Tensor) -> Tensor:
+    """(N, H, W, 2): `flow` (N, 2, h, w) as smooth as it is coarse."""
+    smooth = functional.interpolate(flow, images.shape[2:], mode="bicubic", align_corners=False)
+    return smooth.permute(0, 2, 3, 1)
 
 
 def recoloured(images: Tensor, colours: Tensor) -> Tensor:

@@ -117,9 +117,16 @@ class VariationTrainer(Game[VariationNetwork]):
 
     def take(self, images: Tensor, labels: Tensor, random: torch.Generator) -> PairBatches:
         """See `Training`."""
+        self._hold(images, labels)
+        return self._pairs_of(images, labels, random)
+
+    def _hold(self, images: Tensor, labels: Tensor) -> None:
+        """Make the sampler, which holds these images."""
         self._sampler = self._made().to(self.device)
         self._sampler.hold(images, labels)
         self._labels = labels
+
+    def _pairs_of(self, images: Tensor, labels: Tensor, random: torch.Generator) -> PairBatches:
         gan, neighbours = self.recipe.gan, self.recipe.variation.neighbours
         return PairBatches(
             images, labels, batch=gan.batch, balanced=gan.class_balanced, neighbours=neighbours, random=random

@@ -1,9 +1,12 @@
-"""Segmentation: the generator is told a label map, composed from real ones, and that map is the label of a sample."""
+"""Segmentation: the generator is told a label map, composed from real ones, and that map is the label of a sample.
+
+Or it varies real images, and their maps are moved with them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Union
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +17,20 @@ from ganaug.data.mask_view import MaskView
 from ganaug.data.masks import MaskedImages, read_masked
 from ganaug.errors import DataError
 from ganaug.gan.map_step import MapTrainer
+from ganaug.gan.map_variation import MapVariationGenerator, MapVariationTrainer
 from ganaug.gan.mixed import Others
 from ganaug.gan.precision import Precision
 from ganaug.gan.processes import Processes
 from ganaug.gan.spade import MapGenerator, MapShape
 from ganaug.gan.start import Start
+from ganaug.gan.variation import VariationShape
+from ganaug.gan.varying import variety
 from ganaug.recipe import Recipe
 from ganaug.tasks.exam import Exam
 
 __all__ = ["SegmentTask"]
+
+PairGenerator = Union[MapGenerator, MapVariationGenerator]
 
 _CHUNK = 64  # samples made at a time
 _MOST_MAPS = 2048  # that a generator keeps
@@ -30,7 +38,7 @@ _MOST_VALUES = 2**25  # of the images that go with them, where sketches are made
 
 
 class SegmentTask:
-    """Noise and label map to image."""
+    """Noise and label map to image, or a real image with its map and noise to another pair."""
 
     name = "segment"
     of_pictures: ClassVar[bool] = False
@@ -70,8 +78,23 @@ class SegmentTask:
         assert isinstance(data, MaskedImages), "read by this task"
         return data.maps
 
-    def shape(self, data: LabelledImages, recipe: Recipe, *, most: int | None = None) -> MapShape:
+    def shape(
+        self, data: LabelledImages, recipe: Recipe, *, most: int | None = None
+    ) -> Union[MapShape, VariationShape]:
         """The networks that the recipe wants for these images; `most` is for classes of images."""
+        fewer = min(len(data), _MOST_MAPS, _MOST_VALUES // data.images[0].numel())
+        if recipe.generator == "variation":
+            return VariationShape(
+                resolution=recipe.resolution,
+                image_channels=data.images.shape[1],
+                classes=len(data.class_names),
+                latent_dim=recipe.networks.latent_dim,
+                generator_channels=recipe.networks.generator_channels,
+                discriminator_channels=recipe.networks.discriminator_channels,
+                max_channels=recipe.networks.max_channels,
+                **recipe.variation.model_dump(include={"flow", "colour", "residual"}),
+                sources=fewer,
+            )
         sketched = recipe.maps.sketch
         return MapShape(
             resolution=recipe.resolution,
@@ -81,7 +104,7 @@ class SegmentTask:
             generator_channels=recipe.networks.generator_channels,
             discriminator_channels=recipe.networks.discriminator_channels,
             max_channels=recipe.networks.max_channels,
-            maps=min(len(data), _MOST_MAPS, _MOST_VALUES // data.images[0].numel() if sketched else _MOST_MAPS),
+            maps=fewer if sketched else min(len(data), _MOST_MAPS),
             mirror=recipe.data.horizontal_flip,
             sketched=sketched,
         )
@@ -89,21 +112,25 @@ class SegmentTask:
     def build_training(
         self,
         recipe: Recipe,
-        shape: MapShape,
+        shape: Union[MapShape, VariationShape],
         device: torch.device,
         precision: Precision,
         *,
         processes: Processes,
         others: Others | None = None,
         start: Start | None = None,
-    ) -> MapTrainer:
+    ) -> Union[MapTrainer, MapVariationTrainer]:
         """The untrained trainer that the recipe wants; see `BuildTraining`."""
         assert others is None, "refused when the fit was planned"
         assert start is None, "refused when the fit was planned"
+        if isinstance(shape, VariationShape):
+            return MapVariationTrainer(recipe, shape, device, precision, processes=processes)
         return MapTrainer(recipe, shape, device, precision, processes=processes)
 
     def build_generator(self, shape: Mapping[str, Any]) -> nn.Module:
         """The generator of a bank, from the shape that its manifest keeps; weights are untrained."""
+        if "sources" in shape:
+            return MapVariationGenerator(VariationShape(**shape))
         return MapGenerator(MapShape.from_dict(shape))
 
     def planes(self, image_channels: int) -> int:
@@ -112,7 +139,7 @@ class SegmentTask:
 
     def run(self, generator: nn.Module, noise: Tensor, labels: Tensor) -> Tensor:
         """Raw output (N, planes, H, W) in [-1, 1]: images, and as the last channel the map that each shows."""
-        assert isinstance(generator, MapGenerator), "built by this task"
+        assert isinstance(generator, (MapGenerator, MapVariationGenerator)), "built by this task"
         images, maps = generator.pairs(noise)
         return torch.cat([images, maps[:, None].to(images).div(127.5).sub(1)], dim=1)
 
@@ -128,19 +155,37 @@ class SegmentTask:
         """Do samples show their maps, and are there such as look like every real image? The product of both.
 
         The first is the mean Dice of each sample's map and what is seen in its image by a segmenter of real pairs, the
-        GAN-test of Shmelkov et al. (2018, 1807.09499, section 3); the second is coverage.
+        GAN-test of Shmelkov et al. (2018, 1807.09499, section 3); the second is coverage. Of variations the noise must
+        matter too, as `ClassifyTask.score` has it.
         """
         assert exam.reader is not None, "its samples have maps"
-        assert isinstance(generator, MapGenerator), "built by this task"
+        assert isinstance(generator, (MapGenerator, MapVariationGenerator)), "built by this task"
         images, maps = self._pairs(generator, exam.noise)
         _, found = exam.fidelity(images)
         dice = exam.reader(images, maps)
-        return dice * found["coverage"], {"map_dice": dice, **found}
+        score, told = dice * found["coverage"], {"map_dice": dice, **found}
+        if isinstance(generator, MapGenerator):
+            return score, told
+        varied = variety(generator, exam.images, exam.image_labels)
+        return score * min(1.0, 2 * varied.get("noise_ratio", 1.0)), varied | told
+
+    def with_sources(
+        self, generator: MapVariationGenerator, shape: Mapping[str, Any], images: Tensor, maps: Tensor
+    ) -> MapVariationGenerator:
+        """A generator of variations that holds other images, (N, C, H, W) uint8 with maps (N, H, W) uint8.
+
+        It shares its network; `shape` is that of the new one.
+        """
+        made = MapVariationGenerator(VariationShape(**shape), generator.network)
+        made.hold(images, torch.zeros(len(images), dtype=torch.int64))
+        made.hold_maps(maps)
+        return made
 
     @torch.no_grad()
-    def _pairs(self, generator: MapGenerator, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def _pairs(self, generator: PairGenerator, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Images NCHW and maps (N, H, W) uint8 on the CPU."""
-        made = [generator.pairs(part.to(generator.maps.device)) for part in noise.split(_CHUNK)]
+        device = next(generator.parameters()).device
+        made = [generator.pairs(part.to(device)) for part in noise.split(_CHUNK)]
         images = torch.cat([part.add(1).mul(127.5).round().to("cpu", torch.uint8) for part, _ in made])
         return images, torch.cat([maps.cpu() for _, maps in made])
 
