@@ -176,7 +176,8 @@ def _draw_variations(
         varied = VariedPairs(bank, places, indices, seed=seed)
         for sample, index in enumerate(indices):
             item, top, left = varied.source(sample)
-            pixels, values = varied.vary(sample, *view.cut(*view.read(item), top, left))
+            cut = view.cut(*view.read(item), top, left, bands=bank.channels not in {1, 3})
+            pixels, values = varied.vary(sample, *cut)
             image = torch.from_numpy(pixels).permute(2, 0, 1)
             _write(f"{prefix}{index:06d}.png", image, values, part, writer, coco)
 

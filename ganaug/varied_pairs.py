@@ -60,7 +60,7 @@ class VariedPairs:
         seed: int,
         report: Callable[[int, int], None] | None = None,
     ) -> None:
-        self._channels, self._fit = bank.channels, bank.recipe.data.fit
+        self.channels, self._fit = bank.channels, bank.recipe.data.fit
         wanted = torch.as_tensor(np.asarray(indices, dtype=np.int64))
         chunks = (wanted // CHUNK).unique()
         rows = torch.zeros(len(wanted), dtype=torch.int64)
@@ -87,10 +87,10 @@ class VariedPairs:
 
     def vary(self, sample: int, pixels: Pixels, values: Map) -> tuple[Pixels, Map]:
         """See `Variations`."""
-        if pixels.shape[2] != self._channels:
-            pixels = to_channels(pixels, self._channels)
+        if pixels.shape[2] != self.channels:
+            pixels = to_channels(pixels, self.channels)
         own = rows_of(self._moves, slice(sample, sample + 1))
-        return vary_pair(pixels, values, own, channels=self._channels, fit=self._fit)
+        return vary_pair(pixels, values, own, channels=self.channels, fit=self._fit)
 
 
 def of_few_sources(bank: GeneratorBank, sources: int, noises: int, *, seed: int) -> Tensor:

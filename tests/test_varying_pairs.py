@@ -139,6 +139,22 @@ def test_a_variation_is_of_its_own_image_even_where_others_cannot_be_read(bank, 
     assert 2 not in seen
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "L", "I;16"])
+def test_images_keep_their_mode(mode, bank, tmp_path):
+    root = write_squares(tmp_path / "set", count=3)
+    for path in (root / "images").glob("*.png"):
+        pixels = np.asarray(Image.open(path).convert("L"))
+        wide = Image.fromarray(pixels.astype(np.uint16) * 257)
+        (wide if mode == "I;16" else Image.open(path).convert(mode)).save(path)
+    mixed = GanAugmented(list_masks(root), bank, ratio=4.0)
+    for index in mixed.synthetic_indices():
+        image, mask = mixed[index]
+        assert (image.mode, image.size) == (mode, (48, 40))
+        light = np.asarray(image).astype(int) // (257 if mode == "I;16" else 1)
+        light = light[..., :3].mean(2) if mode == "RGBA" else light
+        assert ((light > 130) == (np.asarray(mask) > 0)).mean() > 0.9
+
+
 def test_tiles_are_varied_as_tiles(squares, bank):
     tiled = bank.manifest.model_copy(update={"recipe": bank.recipe.replace({"data.tile": 24}).model_dump(mode="json")})
     cut = ganaug.GeneratorBank(tiled, list(bank.generators))

@@ -116,13 +116,14 @@ class MaskView(JointView):
         index, top, left = variations.source(sample)
         item = self._raw_item(index)
         image, mask = split_item(item)
-        pixels, values = variations.vary(sample, *self.cut(image, self._values(mask, index), top, left))
+        part = self.cut(image, self._values(mask, index), top, left, bands=variations.channels not in {1, 3})
+        pixels, values = variations.vary(sample, *part)
         raw = in_form(pixels, replace(form_of(image), size=values.shape))
         return self._made(join_item(item, raw, mask_like(values, mask, self._table)), index)
 
-    def cut(self, image: Any, values: Map, top: int, left: int) -> tuple[Pixels, Map]:
-        """Pixels HWC uint8 and numbers (H, W) of an image, or of a tile of it that begins there."""
-        pixels = to_uint8(image, bands=True)
+    def cut(self, image: Any, values: Map, top: int, left: int, *, bands: bool) -> tuple[Pixels, Map]:
+        """Pixels HWC uint8 and numbers (H, W) of an image, or of a tile of it that begins there; see `to_uint8`."""
+        pixels = to_uint8(image, bands=bands)
         if self._tile is None or min(values.shape) < self._tile:
             return pixels, values
         part = slice(top, top + self._tile), slice(left, left + self._tile)

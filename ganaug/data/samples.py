@@ -28,6 +28,9 @@ class Samples(Protocol):
 class Variations(Protocol):
     """What each sample is a variation of, and what becomes of it."""
 
+    channels: int
+    """Of the images that are varied."""
+
     def source(self, sample: int) -> tuple[int, int, int]:
         """Which item of the dataset sample `sample` is of, and the first row and column of the part that is used."""
 
