@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from ganaug.gan.spade import IGNORED
-from ganaug.gan.variation import Moves, VariationGenerator, VariationNetwork, VariationShape, recoloured, warped
+from ganaug.gan.variation import (
+    Moves,
+    VariationGenerator,
+    VariationNetwork,
+    VariationShape,
+    places_from,
+    recoloured,
+    taken,
+)
 from ganaug.gan.varying import PairBatches, VariationTrainer
 
 __all__ = ["MapVariationGenerator", "MapVariationTrainer", "moved_alike"]
@@ -21,11 +29,11 @@ def moved_alike(
 ) -> tuple[Tensor, Tensor]:
     """Images NCHW in [-1, 1], moved and recoloured, and their maps (N, H, W), each pixel the class that came there.
 
-    `sides` are those of `warped`. Numbers of classes stay as they are, up to 2^24.
+    `sides` are those of `places_from`. Numbers of classes stay as they are, up to 2^24.
     """
     if moves.flow is not None and moves.affine is not None:
-        images = warped(images, moves.affine, moves.flow, sides=sides)
-        told = warped(maps[:, None].float(), moves.affine, moves.flow, sides=sides, mode="nearest")
+        places = places_from(moves.affine, moves.flow, images.shape[2:], sides)
+        images, told = taken(images, places), taken(maps[:, None], places, "nearest")
         maps = told[:, 0].round().to(maps.dtype)
     if moves.colours is not None:
         images = recoloured(images, moves.colours).clamp(-1, 1)

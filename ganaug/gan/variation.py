@@ -7,6 +7,7 @@ them, and a little to add. Nothing is told the class, so that what was learned o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -17,7 +18,16 @@ from torch.nn import functional
 from ganaug.gan.networks import BASE, ConditionalNorm, NetworkShape, Trunk, flat, stage_channels
 from ganaug.gan.steering import Steering
 
-__all__ = ["Moves", "VariationGenerator", "VariationNetwork", "VariationShape", "recoloured", "warped"]
+__all__ = [
+    "Moves",
+    "VariationGenerator",
+    "VariationNetwork",
+    "VariationShape",
+    "places_from",
+    "recoloured",
+    "taken",
+    "warped",
+]
 
 _FLOW_MOST = 0.3  # of half the image's side, that the flow moves a pixel by at the most
 _AFFINE_MOST = 0.4  # the most that an entry of the affine part differs from the identity's
@@ -133,42 +143,38 @@ class VariationNetwork(nn.Module):
         return functional.leaky_relu(x, 0.2)
 
 
-def warped(
-    images: Tensor,
-    affine: Tensor,
-    flow: Tensor,
-    *,
-    sides: tuple[float, float] = (1.0, 1.0),
-    mode: Literal["bilinear", "nearest"] = "bilinear",
-) -> Tensor:
-    """`images` NCHW moved by an affine map and a smooth flow (Jaderberg et al. 2015, 1506.02025).
+def warped(images: Tensor, affine: Tensor, flow: Tensor) -> Tensor:
+    """`images` NCHW moved by an affine map and a smooth flow, as `places_from` says."""
+    return taken(images, places_from(affine, flow, images.shape[2:]))
 
-    `affine` (N, 6) and `flow` (N, 2, h, w), of any values, are bounded here; at 0 nothing moves. What comes in from
-    beyond the border is the image mirrored there. Both are of a square in the middle of the images, which are `sides`
-    (across, down) times as large as it; beyond it the flow goes on as it is at its border.
+
+def places_from(affine: Tensor, flow: Tensor, size: Sequence[int], sides: tuple[float, float] = (1.0, 1.0)) -> Tensor:
+    """Where each pixel comes from, (N, H, W, 2) in [-1, 1] (Jaderberg et al. 2015, 1506.02025).
+
+    `affine` (N, 6) and `flow` (N, 2, h, w), of any values, are bounded here; at 0 nothing moves. Both are of a square
+    in the middle of images of `size` (H, W), which are `sides` (across, down) times as large as it; beyond it the flow
+    goes on as it is at its border.
     """
-    identity = torch.eye(2, 3, device=images.device, dtype=torch.float32)
+    identity = torch.eye(2, 3, device=affine.device, dtype=torch.float32)
     theta = identity + _AFFINE_MOST * torch.tanh(affine).view(-1, 2, 3)
-    bounded = _FLOW_MOST * torch.tanh(flow)
+    bounded, shape = _FLOW_MOST * torch.tanh(flow), [len(flow), 1, *size]
     if sides == (1.0, 1.0):
-        grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
-        grid = grid + _at_every_pixel(bounded, images)
-    else:
-        scale = torch.tensor(sides, device=images.device)
-        places = functional.affine_grid(identity.expand_as(theta), list(images.shape), align_corners=False) * scale
-        straight = torch.einsum("nij,nhwj->nhwi", theta[:, :, :2], places) + theta[:, None, None, :, 2]
-        bent = functional.grid_sample(bounded, places, mode="bicubic", padding_mode="border", align_corners=False)
-        grid = (straight + bent.permute(0, 2, 3, 1)) / scale
+        smooth = functional.interpolate(bounded, list(size), mode="bicubic", align_corners=False)
+        grid = functional.affine_grid(theta, shape, align_corners=False)
+        return grid + smooth.permute(0, 2, 3, 1)
+    scale = torch.tensor(sides, device=affine.device)
+    places = functional.affine_grid(identity.expand_as(theta), shape, align_corners=False) * scale
+    straight = torch.einsum("nij,nhwj->nhwi", theta[:, :, :2], places) + theta[:, None, None, :, 2]
+    bent = functional.grid_sample(bounded, places, mode="bicubic", padding_mode="border", align_corners=False)
+    return (straight + bent.permute(0, 2, 3, 1)) / scale
+
+
+def taken(images: Tensor, places: Tensor, mode: Literal["bilinear", "nearest"] = "bilinear") -> Tensor:
+    """`images` NCHW with each pixel from its place; what comes from beyond the border is the image mirrored there."""
     moved: Tensor = functional.grid_sample(
-        images.float(), grid, mode=mode, padding_mode="reflection", align_corners=False
+        images.float(), places, mode=mode, padding_mode="reflection", align_corners=False
     )
     return moved
-
-
-def _at_every_pixel(flow: Tensor, images: Tensor) -> Tensor:
-    """(N, H, W, 2): `flow` (N, 2, h, w) as smooth as it is coarse."""
-    smooth = functional.interpolate(flow, images.shape[2:], mode="bicubic", align_corners=False)
-    return smooth.permute(0, 2, 3, 1)
 
 
 def recoloured(images: Tensor, colours: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import torch
 
 from ganaug.gan.map_variation import MapVariationGenerator, moved_alike
 from ganaug.gan.spade import IGNORED
-from ganaug.gan.variation import Moves, VariationShape, warped
+from ganaug.gan.variation import Moves, VariationShape, places_from, taken, warped
 
 SHAPE = VariationShape(
     32, 3, 2, latent_dim=4, generator_channels=4, discriminator_channels=4, max_channels=8, residual=0.0, sources=5
@@ -51,13 +51,13 @@ def test_colours_change_and_the_map_does_not():
 def test_beyond_its_square_a_flow_goes_on_and_inside_it_is_the_same():
     told = moves(1, strength=0.2)
     images = torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(1))
-    wide = warped(images, told.affine, told.flow, sides=(2.0, 1.0))
+    wide = taken(images, places_from(told.affine, told.flow, (32, 64), (2.0, 1.0)))
     square = warped(images[..., 16:48], told.affine, told.flow)
     assert torch.allclose(wide[..., 24:40][:, :, 8:24], square[..., 8:24][:, :, 8:24], atol=1e-4)
     assert (wide[..., :8] - images[..., :8]).abs().mean() > 0.01
     constant = torch.zeros(1, 6)
     constant[0, 2] = torch.atanh(torch.tensor(2 * 4 / 32 / 0.4))  # four of the square's 32 pixels to the right
-    moved = warped(images, constant, torch.zeros(1, 2, 8, 8), sides=(2.0, 1.0))
+    moved = taken(images, places_from(constant, torch.zeros(1, 2, 8, 8), (32, 64), (2.0, 1.0)))
     assert torch.allclose(moved[..., :-4], images[..., 4:], atol=1e-4)
 
 
