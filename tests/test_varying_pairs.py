@@ -14,12 +14,16 @@ from torch.utils.data import DataLoader
 
 import ganaug
 from ganaug import GanAugmented, measures
+from ganaug.bank_maps import vary_pair
+from ganaug.bank_moves import rows_of
 from ganaug.data.mask_files import list_masks
+from ganaug.data.mask_view import MaskView
 from ganaug.data.masks import read_masked
 from ganaug.errors import BankError, LeakError, RecipeError
 from ganaug.map_shares import map_shares
 from ganaug.pool import SamplePool
 from ganaug.recipe import load_recipe
+from ganaug.varied_pairs import VariedPairs, of_own_pairs
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +168,46 @@ def test_tiles_are_varied_as_tiles(squares, bank):
     shown = [mixed[index] for index in mixed.synthetic_indices()]
     assert np.mean([agreement(*pair) for pair in shown]) > 0.93
     assert len({(np.asarray(mask) > 0).mean() for _, mask in shown}) > 4
+
+
+def test_a_tile_of_the_banks_size_is_varied_as_the_sample_of_its_index_is(squares, bank):
+    """Whatever the order in which samples are asked for, and from whatever place in its image the tile is."""
+    tiled = bank.manifest.model_copy(update={"recipe": bank.recipe.replace({"data.tile": 32}).model_dump(mode="json")})
+    own, places = of_own_pairs(
+        ganaug.GeneratorBank(tiled, list(bank.generators)), read_masked(squares, resolution=32, tile=32)
+    )
+    assert len(places) == 8 * 2 * 2
+    indices = [70, 3, 130, 5, 4, 64]
+    varied, view = VariedPairs(own, places, indices, seed=2), MaskView(list_masks(squares), tile=32)
+    wanted = own.sample_at(0, indices, seed=2)
+    corners = set()
+    for sample, whole in enumerate(wanted):
+        item, top, left = varied.source(sample)
+        corners.add((top, left))
+        pixels, values = varied.vary(sample, *view.cut(*view.read(item), top, left, bands=False))
+        assert np.array_equal(values > 0, whole[-1].numpy() == 1)
+        assert np.abs(pixels.transpose(2, 0, 1).astype(int) - whole[:-1].numpy()).max() <= 1
+    assert len(corners) > 1
+
+
+def test_what_is_not_square_is_moved_as_its_square_is(bank):
+    random = np.random.default_rng(0)
+    wide = np.repeat(np.repeat(random.integers(0, 255, (10, 20, 3)), 8, 0), 8, 1).astype(np.uint8)  # 80 x 160
+    values = (wide[..., 0] > 127).astype(np.int64)
+    _, moves = bank.pair_moves(0, seed=1)
+    own = rows_of(moves, slice(3, 4))
+    vary = functools.partial(vary_pair, moves=own, channels=3)
+    whole, square = vary(wide, values, fit="crop"), vary(wide[:, 40:120], values[:, 40:120], fit="crop")
+    inside = np.s_[25:55, 25:55]  # what comes from inside the square
+    assert np.abs(whole[0][:, 40:120][inside].astype(int) - square[0][inside]).max() <= 1
+    assert (whole[1][:, 40:120][inside] != square[1][inside]).mean() < 0.01
+    padded = [np.pad(one, ((40, 40), (0, 0), (0, 0))[: one.ndim], mode="edge") for one in (wide, values)]
+    whole, square = vary(wide, values, fit="pad"), vary(*padded, fit="pad")
+    inside = np.s_[30:50, 30:130]
+    assert np.abs(whole[0][inside].astype(int) - square[0][40:120][inside]).max() <= 1
+    assert (whole[1][inside] != square[1][40:120][inside]).mean() < 0.01
+    stretched = vary(wide, values, fit="stretch")
+    assert np.abs(stretched[0].astype(int) - whole[0]).max() > 20
 
 
 def test_squares_know_where_they_were_cut(squares):

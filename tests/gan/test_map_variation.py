@@ -59,6 +59,10 @@ def test_beyond_its_square_a_flow_goes_on_and_inside_it_is_the_same():
     constant[0, 2] = torch.atanh(torch.tensor(2 * 4 / 32 / 0.4))  # four of the square's 32 pixels to the right
     moved = taken(images, places_from(constant, torch.zeros(1, 2, 8, 8), (32, 64), (2.0, 1.0)))
     assert torch.allclose(moved[..., :-4], images[..., 4:], atol=1e-4)
+    flow = torch.zeros(1, 2, 8, 8)
+    flow[:, 0] = torch.atanh(torch.tensor(2 * 4 / 32 / 0.3))
+    moved = taken(images, places_from(torch.zeros(1, 6), flow, (32, 64), (2.0, 1.0)))
+    assert torch.allclose(moved[..., :-4], images[..., 4:], atol=1e-4)
 
 
 def test_a_generator_varies_the_pairs_that_it_holds():
