@@ -31,8 +31,8 @@ The house, from the floor up; each part imports only from parts above it in this
     latent.py      directions of a bank's codes (found in gan/steering.py), and samples moved along them
     bank.py        GeneratorBank: sample, save, load; bank_file.py, its file; manifest.py, what it says of itself;
                    bank_pictures.py, what it makes of pictures that it is given, bank_filling.py, of their holes,
-                   bank_objects.py, of objects that were cut out, and bank_maps.py, of images with label maps;
-                   bank_moves.py, how those are moved
+                   bank_varying.py, of images of classes, bank_objects.py, of objects that were cut out, bank_maps.py,
+                   of images with label maps; bank_moves.py, how those are moved
     classifier.py  the reference classifier: judge of samples, learner of comparisons; crossfit.py, judging honestly;
                    segmenter.py, the reference segmenter; showing.py, in which order both are shown images
     map_reader.py  who says whether a snapshot's images show their maps

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import numbers
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,19 +14,18 @@ from torch import Tensor, nn
 from ganaug.bank_file import read_bank, write_bank
 from ganaug.bank_filling import HoleFilling
 from ganaug.bank_maps import PairVarying
-from ganaug.bank_moves import CHUNK
+from ganaug.bank_moves import CHUNK, whole
 from ganaug.bank_objects import ObjectVarying
 from ganaug.bank_pictures import PictureMaking
+from ganaug.bank_varying import ImageVarying
 from ganaug.data.images import kind_of
 from ganaug.errors import BankError, RecipeError
 from ganaug.gan.device import resolve_device
-from ganaug.gan.map_variation import MapVariationGenerator
 from ganaug.gan.spade import MapGenerator, one_hot
-from ganaug.gan.variation import VariationGenerator
 from ganaug.latent import steered
 from ganaug.manifest import FORMAT, Manifest, Verdict, joined_manifests
 from ganaug.recipe import Latent, Recipe, load_recipe
-from ganaug.tasks import ClassifyTask, SegmentTask, get_task
+from ganaug.tasks import get_task
 
 __all__ = ["CHUNK", "FORMAT", "GeneratorBank", "Manifest", "Verdict", "load"]
 
@@ -43,7 +40,7 @@ _WAYS = {
 }
 
 
-class GeneratorBank(PictureMaking, HoleFilling, ObjectVarying, PairVarying):
+class GeneratorBank(PictureMaking, HoleFilling, ImageVarying, ObjectVarying, PairVarying):
     """Fitted generators with their class names, recipe, fingerprints and verdict.
 
     Args:
@@ -159,8 +156,8 @@ class GeneratorBank(PictureMaking, HoleFilling, ObjectVarying, PairVarying):
         """
         self.check_task("classify", "sample", self._instead)
         index = self.class_index(cls)
-        count = _whole(n, "n", 1, MOST_SAMPLES)
-        first = _whole(start, "start", 0, 2**62)
+        count = whole(n, "n", 1, MOST_SAMPLES)
+        first = whole(start, "start", 0, 2**62)
         return self.sample_at(index, range(first, first + count), seed=seed)
 
     def sample_pairs(self, n: int, *, seed: int = 0, start: int = 0) -> tuple[Tensor, Tensor]:
@@ -174,7 +171,7 @@ class GeneratorBank(PictureMaking, HoleFilling, ObjectVarying, PairVarying):
             BankError: the bank is for another task, or a number is out of range.
         """
         self.check_task("segment", "sample_pairs", self._instead)
-        count, first = _whole(n, "n", 1, MOST_SAMPLES), _whole(start, "start", 0, 2**62)
+        count, first = whole(n, "n", 1, MOST_SAMPLES), whole(start, "start", 0, 2**62)
         samples = self.sample_at(0, range(first, first + count), seed=seed)
         return samples[:, :-1], samples[:, -1]
 
@@ -192,7 +189,7 @@ class GeneratorBank(PictureMaking, HoleFilling, ObjectVarying, PairVarying):
         """
         self.check_task("detect", "sample_objects", self._instead)
         index = self.class_index(cls)
-        count, first = _whole(n, "n", 1, MOST_SAMPLES), _whole(start, "start", 0, 2**62)
+        count, first = whole(n, "n", 1, MOST_SAMPLES), whole(start, "start", 0, 2**62)
         samples = self.sample_at(index, range(first, first + count), seed=seed)
         return samples[:, :-1], samples[:, -1]
 
@@ -209,7 +206,7 @@ class GeneratorBank(PictureMaking, HoleFilling, ObjectVarying, PairVarying):
         self.refuse_to_paint()
         generator = self.generators[0]
         assert isinstance(generator, MapGenerator), "what the task builds"
-        source = torch.Generator(device="cpu").manual_seed(_whole(seed, "seed", 0, 2**63 - 1))
+        source = torch.Generator(device="cpu").manual_seed(whole(seed, "seed", 0, 2**63 - 1))
         noise = torch.randn(len(maps), int(self.manifest.shapes[0]["latent_dim"]), generator=source).to(self.device)
         rows = (torch.rand(len(maps), generator=source) * len(generator.maps)).long().to(self.device)
         maps = maps.to(self.device)
@@ -246,11 +243,11 @@ class GeneratorBank(PictureMaking, HoleFilling, ObjectVarying, PairVarying):
         Returns:
             (len(indices), planes, resolution, resolution) uint8 on the CPU.
         """
-        cls = _whole(class_index, "class_index", 0, len(self.class_names) - 1)
-        seed = _whole(seed, "seed", 0, 2**63 - 1)
+        cls = whole(class_index, "class_index", 0, len(self.class_names) - 1)
+        seed = whole(seed, "seed", 0, 2**63 - 1)
         rows: dict[int, list[int]] = {}
         for row, index in enumerate(indices):
-            rows.setdefault(_whole(index, "an index", 0, 2**63 - 1) // CHUNK, []).append(row)
+            rows.setdefault(whole(index, "an index", 0, 2**63 - 1) // CHUNK, []).append(row)
         found = torch.empty(
             (len(indices), self.planes, self.resolution, self.resolution), dtype=torch.uint8, device="cpu"
         )
@@ -258,94 +255,9 @@ class GeneratorBank(PictureMaking, HoleFilling, ObjectVarying, PairVarying):
             found[places] = self._run_chunk(cls, chunk, seed)[[int(indices[row]) % CHUNK for row in places]]
         return found
 
-    def vary(self, images: Tensor, *, seed: int = 0, start: int = 0) -> Tensor:
-        """Another image of the class of each, whatever that is: variation `start + i` of image i.
-
-        Args:
-            images: (n, channels, resolution, resolution) uint8.
-            seed: of the noise.
-            start: index of the first variation; image i varied by the same index and seed gives the same bytes.
-
-        Returns:
-            (n, channels, resolution, resolution) uint8 on the CPU.
-
-        Raises:
-            BankError: the bank makes images of noise alone, was fitted one generator a class, or the images are of
-                another form.
-        """
-        others = {"segment": "vary_pairs gives variations of images with their maps"}
-        others["detect"] = "vary_objects gives variations of objects that were cut out"
-        self.check_task("classify", "vary", others.get(self.task, self._instead))
-        generator = self._varying()
-        wanted = (self.channels, self.resolution, self.resolution)
-        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != wanted:
-            raise BankError(
-                f"images are {images.dtype} of shape {tuple(images.shape)}; wanted torch.uint8 (n, "
-                f"{', '.join(map(str, wanted))})"
-            )
-        seed, first = _whole(seed, "seed", 0, 2**63 - 1), _whole(start, "start", 0, 2**62)
-        latent_dim = int(self.manifest.shape["latent_dim"])
-        found = torch.empty(images.shape, dtype=torch.uint8, device="cpu")
-        for chunk in range(first // CHUNK, -(-(first + len(images)) // CHUNK)):
-            places = torch.arange(CHUNK) + chunk * CHUNK - first
-            inside = (places >= 0) & (places < len(images))
-            shown = images.cpu()[places.clamp(0, len(images) - 1)].to(self.device)
-            noise = _chunk_noise("vary", chunk, seed, latent_dim).to(self.device)
-            found[places[inside]] = self._run(functools.partial(generator.vary, shown, noise))[inside]
-        return found
-
-    def of_sources(self, images: Tensor, labels: Tensor, classes: Mapping[int, str]) -> GeneratorBank:
-        """The same variations of other images: samples are then of these classes, which the fit need not have seen.
-
-        Args:
-            images: (n, channels, resolution, resolution) uint8.
-            labels: (n,) int64, each a place in `classes`.
-            classes: name of each class by the user's number, in order.
-
-        Raises:
-            BankError: as in `vary`.
-        """
-        varying = self._varying()
-        shape = self.manifest.shape | {"sources": len(images), "classes": len(classes)}
-        task = get_task(self.task)
-        assert isinstance(task, ClassifyTask), "no other task varies images"
-        generator = task.with_sources(varying, shape, images, labels)
-        changes = {"shape": shape, "class_names": tuple(classes.values()), "label_numbers": tuple(classes)}
+    def _of_others(self, generator: nn.Module, changes: Mapping[str, Any]) -> GeneratorBank:
+        """A bank of one generator that varies other images; `changes` are of the manifest."""
         return GeneratorBank(self.manifest.model_copy(update=changes), [generator]).to(self.device)
-
-    def of_pairs(self, images: Tensor, maps: Tensor) -> GeneratorBank:
-        """The same variations of other images with maps of the bank's classes, as `of_sources` has it.
-
-        Args:
-            images: (n, channels, resolution, resolution) uint8.
-            maps: (n, resolution, resolution) uint8, places in `class_names`, 255 where no class is said.
-        """
-        self.check_task("segment", "of_pairs", "of_sources takes images of classes")
-        varying, task = self._varying(), get_task(self.task)
-        assert isinstance(varying, MapVariationGenerator), "what the task builds"
-        assert isinstance(task, SegmentTask), "as checked"
-        shape = self.manifest.shape | {"sources": len(images)}
-        generator = task.with_sources(varying, shape, images, maps)
-        return GeneratorBank(self.manifest.model_copy(update={"shape": shape}), [generator]).to(self.device)
-
-    def refuse_to_vary(self) -> None:
-        """Raises BankError where this bank cannot vary any image it is given, and says why."""
-        if not self.varies:
-            raise BankError(
-                "the bank makes images of noise and a class, and varies none; fit one with a recipe of variations, as "
-                "vary-32, vary-objects-32 or vary-masks-64"
-            )
-        if len(self.generators) > 1:
-            raise BankError(
-                f"the bank has {len(self.generators)} generators, each for classes of its own, and other images may be "
-                "of none of them; fit one for all classes, with per_class: false"
-            )
-
-    def _varying(self) -> VariationGenerator:
-        self.refuse_to_vary()
-        generator = self.generators[0]
-        assert isinstance(generator, VariationGenerator)
-        return generator
 
     def _run_chunk(self, class_index: int, chunk: int, seed: int) -> Tensor:
         """All CHUNK samples of a chunk, (CHUNK, planes, H, W) uint8 on the CPU."""
@@ -356,8 +268,8 @@ class GeneratorBank(PictureMaking, HoleFilling, ObjectVarying, PairVarying):
         return self._run(lambda: get_task(self.task).run(generator, noise.to(self.device), labels))
 
     def _noise(self, indices: range, seed: int, kind: int | str) -> Tensor:
-        """(len(indices), latent_dim): that of samples of a class, or of variations of objects or pairs."""
-        seed, first = _whole(seed, "seed", 0, 2**63 - 1), _whole(indices.start, "start", 0, 2**62)
+        """(len(indices), latent_dim): that of samples of a class, or of variations of images, objects or pairs."""
+        seed, first = whole(seed, "seed", 0, 2**63 - 1), whole(indices.start, "start", 0, 2**62)
         chunks = range(first // CHUNK, (indices.stop - 1) // CHUNK + 1)
         latent_dim = int(self.manifest.shape["latent_dim"])
         noise = torch.cat([_chunk_noise(kind, chunk, seed, latent_dim) for chunk in chunks])
@@ -454,12 +366,6 @@ class GeneratorBank(PictureMaking, HoleFilling, ObjectVarying, PairVarying):
 def load(path: str | Path, device: str | torch.device = "cpu") -> GeneratorBank:
     """Read a bank from a file; see `GeneratorBank.load`."""
     return GeneratorBank.load(path, device)
-
-
-def _whole(value: Any, name: str, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= int(value) <= high:
-        raise BankError(f"{name} is {value!r}; give a whole number from {low} to {high}")
-    return int(value)
 
 
 def _chunk_noise(class_index: int | str, chunk: int, seed: int, latent_dim: int) -> Tensor:

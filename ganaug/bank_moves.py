@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import numbers
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from ganaug.errors import BankError
 from ganaug.gan.variation import Moves, VariationGenerator
 from ganaug.recipe import Recipe
 
-__all__ = ["CHUNK", "VaryingBank", "moves_of", "rows_of"]
+__all__ = ["CHUNK", "VaryingBank", "moves_of", "rows_of", "whole"]
 
 CHUNK = 64  # samples that are always run together, so that no sample depends on how many were asked for
 
@@ -64,3 +66,10 @@ def moves_of(bank: VaryingBank, seen: Iterable[Tensor], *, kind: str, seed: int,
 def rows_of(moves: Moves, rows: slice | Tensor) -> Moves:
     """Those of some things."""
     return Moves(*(None if told is None else told[rows] for told in moves))
+
+
+def whole(value: Any, name: str, low: int, high: int) -> int:
+    """`value`, a whole number from `low` to `high`; a BankError that names it where it is none."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= int(value) <= high:
+        raise BankError(f"{name} is {value!r}; give a whole number from {low} to {high}")
+    return int(value)

@@ -82,28 +82,20 @@ class SegmentTask:
         self, data: LabelledImages, recipe: Recipe, *, most: int | None = None
     ) -> Union[MapShape, VariationShape]:
         """The networks that the recipe wants for these images; `most` is for classes of images."""
+        values: dict[str, Any] = {
+            "resolution": recipe.resolution,
+            "image_channels": data.images.shape[1],
+            "classes": len(data.class_names),
+            **recipe.networks.model_dump(include={"generator_channels", "discriminator_channels", "max_channels"}),
+        }
         fewer = min(len(data), _MOST_MAPS, _MOST_VALUES // data.images[0].numel())
         if recipe.generator == "variation":
-            return VariationShape(
-                resolution=recipe.resolution,
-                image_channels=data.images.shape[1],
-                classes=len(data.class_names),
-                latent_dim=recipe.networks.latent_dim,
-                generator_channels=recipe.networks.generator_channels,
-                discriminator_channels=recipe.networks.discriminator_channels,
-                max_channels=recipe.networks.max_channels,
-                **recipe.variation.model_dump(include={"flow", "colour", "residual"}),
-                sources=fewer,
-            )
+            parts = recipe.variation.model_dump(include={"flow", "colour", "residual"})
+            return VariationShape(**values, **parts, latent_dim=recipe.networks.latent_dim, sources=fewer)
         sketched = recipe.maps.sketch
         return MapShape(
-            resolution=recipe.resolution,
-            image_channels=data.images.shape[1],
-            classes=len(data.class_names),
+            **values,
             style_dim=recipe.networks.latent_dim,
-            generator_channels=recipe.networks.generator_channels,
-            discriminator_channels=recipe.networks.discriminator_channels,
-            max_channels=recipe.networks.max_channels,
             maps=fewer if sketched else min(len(data), _MOST_MAPS),
             mirror=recipe.data.horizontal_flip,
             sketched=sketched,
