@@ -238,6 +238,7 @@ def test_it_is_previewed_exported_inspected_and_compared(bank, squares, tmp_path
         assert Image.open(image).size == mask.size == (48, 40)
         assert set(np.unique(np.asarray(mask))) <= {0, 255}
         assert agreement(Image.open(image), mask) > 0.85
+    assert len({(out / "masks" / image.name).read_bytes() for image in written}) > 12
     read = read_masked(out, resolution=32)
     assert len(read) == 24
     annotations = json.loads((tmp_path / "coco/annotations.json").read_text())
