@@ -3,6 +3,8 @@
 import functools
 import json
 import pickle
+import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from ganaug.errors import BankError, LeakError, RecipeError
 from ganaug.map_shares import map_shares
 from ganaug.pool import SamplePool
 from ganaug.recipe import load_recipe
+from ganaug.tasks import get_task
 from ganaug.varied_pairs import VariedPairs, of_own_pairs
 
 
@@ -248,6 +251,31 @@ def test_it_is_previewed_exported_inspected_and_compared(bank, squares, tmp_path
     held = bank.generators[0].source_maps
     assert shares["object"][0] == pytest.approx(float((held == 1).float().mean()))
     assert shares["object"][1] == pytest.approx(shares["object"][0], abs=0.08)
+
+
+def test_a_snapshots_score_counts_that_the_noise_matters(bank, squares):
+    held, task = read_masked(squares, resolution=32), get_task("segment")
+    exam = SimpleNamespace(
+        images=held.images, image_labels=held.labels, noise=torch.randn(8, 16), reader=lambda images, maps: 0.8,
+        fidelity=lambda images: (0.0, {"coverage": 0.5}),
+    )  # fmt: skip
+    scores = {}
+    for reach in (0.05, 4.0):
+        generator = bank.with_latent({"reach": reach}).generators[0]
+        scores[reach], told = task.score(generator, exam)
+        assert told["map_dice"] == 0.8
+        assert scores[reach] == pytest.approx(0.4 * min(1, 2 * told["noise_ratio"]))
+    assert scores[0.05] < 0.39 < scores[4.0]
+
+
+def test_large_images_are_no_worry_for_they_are_varied_at_their_size(bank, tmp_path):
+    root = write_squares(tmp_path / "set", count=3)
+    for path in (*(root / "images").iterdir(), *(root / "masks").iterdir()):
+        Image.open(path).resize((144, 120), Image.Resampling.NEAREST).save(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mixed = GanAugmented(list_masks(root), bank, ratio=1.0)
+    assert mixed[3][0].size == (144, 120)
 
 
 def test_a_comparison_tries_how_far(bank, squares, tmp_path):
