@@ -15,9 +15,11 @@ from test_segmenting import TINY, Pairs, write_squares
 from torch.utils.data import DataLoader
 
 import ganaug
+import ganaug.dataset
 from ganaug import GanAugmented, measures
 from ganaug.bank_maps import vary_pair
 from ganaug.bank_moves import rows_of
+from ganaug.choosing import ChosenSamples
 from ganaug.data.mask_files import list_masks
 from ganaug.data.mask_view import MaskView
 from ganaug.data.masks import read_masked
@@ -125,6 +127,18 @@ def test_slots_hold_variations_of_the_sets_own_pairs_at_their_own_size(bank, squ
     other = GanAugmented(Pairs(squares), bank, ratio=3.0, seed=6)
     assert not torch.equal(other[8][1], first)
     assert len(list(DataLoader(mixed, batch_size=4, num_workers=2))) == 8
+
+
+def test_slots_hold_the_samples_that_passed_a_screening(bank, squares, monkeypatch):
+    plain = GanAugmented(list_masks(squares), bank, ratio=1.0, seed=5, pool_factor=8)  # samples 0 to 63, 8 an epoch
+    kept = np.array([9, 40, 2, 63, 17, 30, 5, 58])
+    monkeypatch.setattr(ganaug.dataset, "choose_samples", lambda *given, **rest: ChosenSamples({0: kept}, None))
+    mixed = GanAugmented(list_masks(squares), bank, ratio=1.0, seed=5, pool_factor=1)
+    for place, index in enumerate(kept.tolist()):
+        plain.set_epoch(index // 8)
+        image, mask = plain[8 + index % 8]
+        assert np.array_equal(np.asarray(mixed[8 + place][1]), np.asarray(mask))
+        assert np.array_equal(np.asarray(mixed[8 + place][0]), np.asarray(image))
 
 
 def test_a_variation_is_of_its_own_image_even_where_others_cannot_be_read(bank, squares, tmp_path):
